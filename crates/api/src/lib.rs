@@ -1,0 +1,1 @@
+//! The REST contract, as plain wire types.

@@ -1,0 +1,1 @@
+//! One Kubernetes API server: observe, watch, claim, apply, delete.

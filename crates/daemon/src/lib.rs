@@ -1,0 +1,1 @@
+//! The daemon: runs effects, serves HTTP, keeps its tasks alive.

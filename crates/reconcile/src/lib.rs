@@ -1,0 +1,1 @@
+//! The life of one app, as a state machine that touches nothing.

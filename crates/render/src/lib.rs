@@ -1,0 +1,1 @@
+//! A source tree into manifests: plain, kustomize.

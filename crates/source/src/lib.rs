@@ -1,0 +1,1 @@
+//! Git remotes, fetched into trees.

@@ -1,0 +1,1 @@
+//! A read-only snapshot of files at a revision.
