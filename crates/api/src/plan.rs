@@ -1,0 +1,89 @@
+//! What a sync would do, and what it would leave alone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::app::ObjectRef;
+
+/// A plan, as people approve it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// What a sync sends back to say that this very plan was seen.
+    pub digest: String,
+    /// The commit that it leads to; none when the app is being deleted.
+    pub revision: Option<String>,
+    /// How many objects would be created.
+    pub create: u64,
+    /// How many would be changed.
+    pub update: u64,
+    /// How many would be deleted.
+    pub delete: u64,
+    /// The steps, ready ones first.
+    pub steps: Vec<PlanStep>,
+    /// The objects to which nothing is done although something might be expected, each with the reason.
+    pub left: Vec<LeftAlone>,
+    /// How many objects are as git wants them.
+    pub in_sync: u64,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StepAction {
+    /// Server-side apply.
+    Apply,
+    /// Deletion.
+    Prune,
+    /// It stays, and is no longer counted as this app's.
+    Release,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStep {
+    /// To which object.
+    #[serde(rename = "ref")]
+    pub id: ObjectRef,
+    /// What.
+    pub action: StepAction,
+    /// `create`, `update`, `heal`, `recreate`, `namespace`, `gone`, `leaving` or `takenOver`.
+    pub reason: String,
+    /// The same in words: "is not in the cluster yet".
+    pub because: String,
+    /// Its wave.
+    pub wave: i32,
+    /// What it waits for, in words; none when it is ready.
+    pub waits_for: Option<String>,
+    /// What would change, where that is known.
+    pub changes: Vec<FieldDiff>,
+}
+
+/// One field that would change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldDiff {
+    /// The path.
+    pub path: String,
+    /// What the cluster has; none when it has nothing, or when it is not shown.
+    pub before: Option<Value>,
+    /// What a sync would put there; none when nothing, or when it is not shown.
+    pub after: Option<Value>,
+    /// Are the values not shown?
+    pub sensitive: bool,
+}
+
+/// An object to which nothing is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftAlone {
+    /// Which.
+    #[serde(rename = "ref")]
+    pub id: ObjectRef,
+    /// `drifted`, `pruneDisabled`, `notOurs`, `neverSeen`, `ownedByOther`, `unobserved`, `hook`, `notServed`,
+    /// `failed`, `refused` or `terminating`.
+    pub code: String,
+    /// In words.
+    pub text: String,
+}
