@@ -51,7 +51,9 @@ impl FromStr for Revision {
     type Err = NotARevision;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digits = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if digits && (text.len() == 40 || text.len() == 64) {
             Ok(Self(text.to_owned()))
         } else {
@@ -82,7 +84,9 @@ pub enum NotARemote {
         scheme: String,
     },
     /// User and password in the address.
-    #[error("the repository address carries a user or a password; put them into a repository Secret")]
+    #[error(
+        "the repository address carries a user or a password; put them into a repository Secret"
+    )]
     UserInfo,
     /// No host, or characters that do not belong there.
     #[error("the repository address has no host")]
@@ -98,7 +102,9 @@ impl RemoteUrl {
     /// Is it the same repository, by Argo CD's measure: case and a trailing `.git` do not count?
     pub fn same_repository(&self, other: &str) -> bool {
         let plain = |url: &str| {
-            url.trim_end_matches('/').trim_end_matches(".git").to_ascii_lowercase()
+            url.trim_end_matches('/')
+                .trim_end_matches(".git")
+                .to_ascii_lowercase()
         };
         plain(&self.0) == plain(other)
     }
@@ -108,9 +114,9 @@ impl FromStr for RemoteUrl {
     type Err = NotARemote;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| NotARemote::Scheme { scheme: String::new() })?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| NotARemote::Scheme {
+            scheme: String::new(),
+        })?;
         let scheme = scheme.to_ascii_lowercase();
         if scheme != "http" && scheme != "https" {
             return Err(NotARemote::Scheme { scheme });
@@ -123,7 +129,11 @@ impl FromStr for RemoteUrl {
         if host.is_empty() || !host.chars().all(allowed) {
             return Err(NotARemote::Host);
         }
-        let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+        let path = path
+            .split(['?', '#'])
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('/');
         let host = host.to_ascii_lowercase();
         Ok(Self(if path.is_empty() {
             format!("{scheme}://{host}")

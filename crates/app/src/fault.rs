@@ -35,7 +35,12 @@ pub struct Fault {
 impl Fault {
     /// A fault with everything but the hint.
     pub fn new(blame: Blame, code: &str, message: impl Into<String>) -> Self {
-        Self { blame, code: code.to_owned(), message: message.into(), hint: None }
+        Self {
+            blame,
+            code: code.to_owned(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same with what to do about it.

@@ -84,8 +84,14 @@ mod tests {
     #[test]
     fn the_stricter_side_wins_and_is_named() {
         use NewCommitPolicy::{Apply, Approve};
-        assert_eq!(stricter(Apply, Some(Approve)), (Approve, DecidedBy::Environment));
-        assert_eq!(stricter(Approve, Some(Apply)), (Approve, DecidedBy::Application));
+        assert_eq!(
+            stricter(Apply, Some(Approve)),
+            (Approve, DecidedBy::Environment)
+        );
+        assert_eq!(
+            stricter(Approve, Some(Apply)),
+            (Approve, DecidedBy::Application)
+        );
         assert_eq!(stricter(Apply, Some(Apply)), (Apply, DecidedBy::Both));
         assert_eq!(stricter(Apply, None), (Apply, DecidedBy::Application));
     }

@@ -1,0 +1,58 @@
+//! The CRDs, made from the structs.
+
+use kube_core::CustomResourceExt as _;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::{AppProject, Application, Record};
+
+/// A map of whatever there is.
+pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// A list of such maps.
+pub(super) fn free_form_list(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+    })
+}
+
+/// The definitions of `Application`, `AppProject` and `Record`, as they are applied to a cluster.
+///
+/// Source: Argo CD's own, which have no status subresource: its users write status through the object, and with a
+/// subresource that would be ignored in silence.
+pub fn crds() -> Vec<Value> {
+    let mut application = written(&Application::crd());
+    let mut project = written(&AppProject::crd());
+    for crd in [&mut application, &mut project] {
+        let Some(version) = crd.pointer_mut("/spec/versions/0") else {
+            continue;
+        };
+        if let Some(version) = version.as_object_mut() {
+            version.remove("subresources");
+        }
+        // Argo CD may have written more there than this version knows, and it must survive our writes.
+        if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
+            status["x-kubernetes-preserve-unknown-fields"] = json!(true);
+        }
+        crd["metadata"]["labels"] = json!({
+            "app.kubernetes.io/name": crd["metadata"]["name"],
+            "app.kubernetes.io/part-of": "argocd"
+        });
+    }
+    let mut record = written(&Record::crd());
+    let (label, value) = super::APPLYSET_PARENT;
+    record["metadata"]["labels"] = json!({label: value, "app.kubernetes.io/part-of": "lockstep"});
+    vec![application, project, record]
+}
+
+/// The definition without what only servers fill in.
+fn written(crd: &impl serde::Serialize) -> Value {
+    let mut value = serde_json::to_value(crd).expect("a definition is plain data");
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+    }
+    value
+}

@@ -1,0 +1,125 @@
+//! `Record`: what one app may have touched, who acts for it, and on which plan.
+
+use kube_derive::CustomResource;
+use lockstep_manifest::{ObjectId, Uid};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The label on our CRD by which ApplySet tools know that a Record can be the parent of a set.
+pub const APPLYSET_PARENT: (&str, &str) = ("applyset.kubernetes.io/is-parent-type", "true");
+
+/// What one app may have touched: written before the objects, and always a superset of what is there.
+///
+/// It is data of the daemon, not a wish of a person: there is no spec.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "lockstep.dev",
+    version = "v1alpha1",
+    kind = "Record",
+    plural = "records",
+    namespaced,
+    no_spec,
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "What one app may have touched, who acts for it, and on which plan. Written by the daemon alone.",
+    crates(kube_core = "::kube_core", kube = "::kube_derive"),
+    printcolumn(name = "App", type_ = "string", json_path = ".app.name"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".revision"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".epoch", priority = 10),
+    printcolumn(
+        name = "Holder",
+        type_ = "string",
+        json_path = ".holder",
+        priority = 10
+    )
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordFields {
+    /// Whose record it is.
+    pub app: RecordedApp,
+    /// The identity of the replica that acts for the app.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub holder: String,
+    /// Raised by one with every change of the holder: what an earlier one still writes is refused.
+    pub epoch: i64,
+    /// The digest of the plan that is being carried out; empty when none is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub plan: String,
+    /// The commit the plan is of.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Every object that may have been touched and is not known to be gone, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<Entry>,
+}
+
+/// Whose record it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedApp {
+    /// The Application's name.
+    pub name: String,
+    /// The Application's uid: the app's identity.
+    pub uid: String,
+}
+
+/// One object that may have been touched.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Entry {
+    /// Its API group; empty for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; empty for a cluster-scoped object.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, once the server said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The version it was last applied in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The digest of the manifest that was last applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The fingerprint of what the server answered to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// Its wave: deletion goes in reverse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wave: Option<i64>,
+}
+
+impl Entry {
+    /// An entry that says no more than which object it is.
+    pub fn of(id: &ObjectId) -> Self {
+        Self {
+            group: id.group.clone(),
+            kind: id.kind.clone(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Which object it is.
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// Its uid, once the server said it.
+    pub fn uid(&self) -> Option<Uid> {
+        self.uid.clone().map(Uid)
+    }
+}
