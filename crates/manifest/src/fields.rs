@@ -32,13 +32,24 @@ pub fn owned<'a>(live: &'a Manifest, manager: &str) -> Option<&'a Value> {
         .get("fieldsV1")
 }
 
-/// A digest of what we own and of what it holds: equal fingerprints mean that nothing of ours was touched.
+/// A digest of the leaves that we own with what they hold: equal fingerprints mean that nothing of ours was touched,
+/// neither a value nor who it belongs to. What stands under the `ignored` JSON pointers is left out.
 ///
 /// None when we own nothing, or when the set cannot be read: then nothing is known, and somebody has to ask.
-pub fn fingerprint(live: &Manifest) -> Option<Digest> {
+pub fn fingerprint(live: &Manifest, ignored: &[String]) -> Option<Digest> {
     let owned = owned(live, MANAGER)?;
+    let without;
+    let live = if ignored.is_empty() {
+        live
+    } else {
+        let mut value = Value::Object(live.body().clone());
+        for pointer in ignored {
+            crate::pointer::remove(&mut value, pointer);
+        }
+        without = Manifest::from_value(value).ok()?;
+        &without
+    };
     let mut hash = Sha256::new();
-    hash.update(owned.to_string().as_bytes());
     let held = held(live, owned)?;
     for (path, value) in held {
         hash.update([0]);
@@ -228,12 +239,21 @@ mod tests {
 
     #[test]
     fn a_foreign_field_does_not_change_the_fingerprint() {
-        assert_eq!(fingerprint(&live(3, "a")), fingerprint(&live(3, "b")));
+        assert_eq!(fingerprint(&live(3, "a"), &[]), fingerprint(&live(3, "b"), &[]));
     }
 
     #[test]
     fn a_changed_field_of_ours_changes_the_fingerprint() {
-        assert_ne!(fingerprint(&live(3, "a")), fingerprint(&live(4, "a")));
+        assert_ne!(fingerprint(&live(3, "a"), &[]), fingerprint(&live(4, "a"), &[]));
+    }
+
+    #[test]
+    fn a_change_under_an_ignored_pointer_does_not_count() {
+        let ignored = ["/spec/replicas".to_owned()];
+        assert_eq!(
+            fingerprint(&live(3, "a"), &ignored),
+            fingerprint(&live(4, "a"), &ignored)
+        );
     }
 
     #[test]
@@ -242,7 +262,7 @@ mod tests {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
         )
         .expect("it is an object");
-        assert_eq!(fingerprint(&bare), None);
+        assert_eq!(fingerprint(&bare, &[]), None);
     }
 
     #[test]

@@ -1,1 +1,18 @@
 //! Desired against live: the steps, the reason for each step, wait or non-step.
+//!
+//! Reading order: [`desired`] is what git wants, with our marks on it; [`seen`] what the cluster was seen to hold and
+//! the inventory of what we may have touched; [`step`](mod@step) what a plan is made of; [`plan()`](fn@plan) makes
+//! one; [`changes`] compares two objects field by field; [`text`] says it all in words.
+
+pub mod changes;
+pub mod desired;
+pub mod make;
+pub mod seen;
+pub mod step;
+pub mod text;
+
+pub use changes::{FieldChange, Side};
+pub use desired::{Desired, Finding, Scopes, Wanted, prepare};
+pub use make::{DriftClock, Elsewhere, Facts, Mode, NOT_OURS, plan};
+pub use seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
+pub use step::{Action, Plan, Reason, Step, Unstepped, Waiting};

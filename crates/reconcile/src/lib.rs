@@ -1,1 +1,20 @@
 //! The life of one app, as a state machine that touches nothing.
+//!
+//! Reading order: [`event`] lists everything that can happen to an app and everything it can ask of the world;
+//! [`life`] is the machine, in two halves that never wait for each other: `source` (which commit, what does it
+//! render to) and `cluster` (plan, claim, apply, look again); [`orders`] is what people ask for; [`view`] what faces
+//! show; [`status`](fn@status) the only writer of an Application's status.
+
+mod cluster;
+pub mod event;
+pub mod life;
+pub mod orders;
+mod show;
+mod source;
+mod status;
+pub mod view;
+
+pub use event::{Effect, Event, Look, Outcome, RecordDraft, Recalled, Slot, World};
+pub use life::{Life, Phase};
+pub use orders::{Order, OrderRefused};
+pub use status::{STATUS_FIELDS, says_the_same, status};

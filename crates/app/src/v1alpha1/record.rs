@@ -48,6 +48,9 @@ pub struct RecordFields {
     /// The commit the plan is of.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// The digest of the source's spec under which that commit was rendered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub spec: String,
     /// Every object that may have been touched and is not known to be gone, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
@@ -94,6 +97,12 @@ pub struct Entry {
     /// Its wave: deletion goes in reverse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wave: Option<i64>,
+    /// `Prune=false` stood on it when it was last applied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+    /// `Delete=false` stood on it when it was last applied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_on_delete: bool,
 }
 
 impl Entry {

@@ -1,0 +1,100 @@
+//! What the cluster was seen to hold, and what we may have touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use lockstep_app::Fault;
+use lockstep_manifest::{Digest, Health, ObjectId, Uid, fields};
+
+/// One live object, as far as deciding needs it: some two hundred bytes, whatever the object's size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its version: greater is newer (Kubernetes compares them as numbers since 1.35).
+    pub resource_version: u64,
+    /// What we own and what it holds; none when we own nothing.
+    pub fingerprint: Option<Digest>,
+    /// How it is doing.
+    pub health: Health,
+    /// One fact for people: "2 of 3 ready".
+    pub fact: Option<String>,
+    /// Is it being deleted?
+    pub terminating: bool,
+    /// The set it is marked as part of.
+    pub part_of: Option<String>,
+}
+
+impl Seen {
+    /// Boils a live object down. What stands under the `ignored` JSON pointers does not count as ours.
+    pub fn of(live: &lockstep_manifest::Manifest, ignored: &[String]) -> Option<Self> {
+        Some(Self {
+            uid: live.uid()?,
+            resource_version: live.resource_version()?.parse().unwrap_or(0),
+            fingerprint: fields::fingerprint(live, ignored),
+            health: lockstep_manifest::health::health(live),
+            fact: lockstep_manifest::health::fact(live),
+            terminating: live.is_terminating(),
+            part_of: live.label(lockstep_manifest::marks::PART_OF).map(str::to_owned),
+        })
+    }
+}
+
+/// Can objects of a kind be seen at all?
+#[derive(Clone, Debug, PartialEq)]
+pub enum KindView {
+    /// Everything there is has been seen, and changes arrive.
+    Observed,
+    /// Not (any more, or yet); nothing of it may be deleted.
+    Unobserved(Fault),
+    /// The API server does not serve it.
+    NotServed,
+}
+
+/// What was seen: objects of this app, and how far each kind can be seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// The live objects that carry our mark, or that we just wrote.
+    pub objects: BTreeMap<ObjectId, Seen>,
+    /// The namespaces that exist and are not terminating.
+    pub namespaces: BTreeSet<String>,
+}
+
+/// One line of the inventory: an object that we may have touched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    /// Its uid, once a server has told us. Without it nothing is deleted.
+    pub uid: Option<Uid>,
+    /// The version it was last applied with, such as `v1`.
+    pub version: String,
+    /// The digest of the manifest that was last applied; none before the first answer.
+    pub digest: Option<Digest>,
+    /// The fingerprint of what the server answered then.
+    pub seen: Option<Digest>,
+    /// Its wave, for the order of deletion.
+    pub wave: i32,
+    /// `Prune=false` stood on it when it was last applied.
+    pub keep: bool,
+    /// `Delete=false` stood on it when it was last applied.
+    pub keep_on_delete: bool,
+}
+
+/// Everything this app may have touched: a superset of what exists, at every moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inventory {
+    /// By object.
+    pub entries: BTreeMap<ObjectId, Entry>,
+}
+
+/// The last try at an object failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// At this manifest; none for a deletion.
+    pub digest: Option<Digest>,
+    /// Why.
+    pub fault: Fault,
+    /// When it is tried again by itself; none when it is the user's move.
+    pub retry_at: Option<Timestamp>,
+    /// How often in a row.
+    pub times: u32,
+}

@@ -1,0 +1,110 @@
+//! A plan in words: one text for CLI, page, log and Events.
+
+use std::fmt;
+
+use crate::step::{Action, Plan, Reason, Step, Unstepped, Waiting};
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create => f.write_str("in git, not in the cluster"),
+            Self::Update => f.write_str("changed in git"),
+            Self::Heal => f.write_str("changed in the cluster"),
+            Self::Recreate => f.write_str("deleted from the cluster"),
+            Self::Namespace => f.write_str("asked for by CreateNamespace=true"),
+            Self::Gone => f.write_str("no longer in git"),
+            Self::Leaving => f.write_str("its app is being deleted"),
+            Self::TakenOver { by } => write!(f, "now in git of app {by}"),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied(id) => write!(f, "waits until {id} is applied"),
+            Self::Healthy(id) => write!(f, "waits until {id} is healthy"),
+            Self::Gone(id) => write!(f, "waits until {id} is gone"),
+            Self::Served(gvk) => write!(f, "waits until the API server serves {gvk}"),
+            Self::Retry(at) => write!(f, "tried again at {}", clock(*at)),
+            Self::Approval => f.write_str("waits for a sync by a person"),
+            Self::HealAt(at) => write!(f, "put back at {}", clock(*at)),
+        }
+    }
+}
+
+impl fmt::Display for Unstepped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InSync => f.write_str("as git wants it"),
+            Self::Drifted => f.write_str("differs from git, and policy leaves it"),
+            Self::PruneDisabled => f.write_str("no longer in git, and kept: pruning is off for it"),
+            Self::NotOurs => {
+                f.write_str("no longer in git, and kept: it carries no mark of this app")
+            }
+            Self::NeverSeen => f.write_str("no longer in git, and never seen in the cluster"),
+            Self::OwnedByOther { app } => write!(f, "app {app} had it first"),
+            Self::Unobserved(fault) => write!(f, "cannot be seen: {fault}"),
+            Self::Hook { text } => {
+                write!(f, "held: it is a hook ({text}), and this version runs no hooks")
+            }
+            Self::NotServed(gvk) => write!(f, "held: the API server does not serve {gvk}"),
+            Self::Failed(fault) | Self::Refused(fault) => write!(f, "{fault}"),
+            Self::Terminating => f.write_str("is being deleted"),
+        }
+    }
+}
+
+impl Step {
+    /// `+` created, `~` changed, `-` deleted, `>` released.
+    pub fn sign(&self) -> char {
+        match (&self.action, &self.reason) {
+            (Action::Apply(_), Reason::Create | Reason::Recreate | Reason::Namespace) => '+',
+            (Action::Apply(_), _) => '~',
+            (Action::Prune { .. }, _) => '-',
+            (Action::Release, _) => '>',
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.sign(), self.id, self.reason)?;
+        for change in &self.changes {
+            write!(f, "\n    {} {} → {}", change.path, change.before.text(), change.after.text())?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// `2 objects to update, 0 to create, 1 to prune`.
+    pub fn summary(&self) -> String {
+        let (create, update, prune) = self.counts();
+        let objects = if update == 1 { "object" } else { "objects" };
+        format!("{update} {objects} to update, {create} to create, {prune} to prune")
+    }
+}
+
+/// The summary, then a line for every step, then what is left alone for a reason worth saying.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.summary())?;
+        for step in &self.front {
+            writeln!(f, "  {step}")?;
+        }
+        for (step, waiting) in &self.waiting {
+            writeln!(f, "  {step}; {waiting}")?;
+        }
+        for (id, why) in &self.unstepped {
+            if *why != Unstepped::InSync {
+                writeln!(f, "  . {id}: {why}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn clock(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S UTC").to_string()
+}

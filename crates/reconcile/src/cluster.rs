@@ -1,0 +1,790 @@
+//! The cluster half: plan, claim, apply, look again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lockstep_app::policy::{DriftPolicy, NewCommitPolicy};
+use lockstep_app::app::OnDelete;
+use lockstep_app::{App, Blame, Fault};
+use lockstep_manifest::{Gvk, Manifest, ObjectId, Uid, marks};
+use lockstep_plan::{
+    Action, Desired, DriftClock, Elsewhere, Entry, Facts, Failure, KindView, Mode, NOT_OURS, Plan,
+    Reason, Seen, Step, Unstepped, Waiting, plan,
+};
+
+use crate::event::{Effect, Outcome, RecordDraft, Slot, World};
+use crate::life::{Heals, Hold, Life, Phase, heal_wait};
+use crate::view::{HistoryView, OperationPhase, ResultView};
+
+/// The turn of a record write that no front waits for.
+const NOTE: u64 = 0;
+/// An object that was left alone this long begins its back-off anew.
+const QUIET: Duration = Duration::from_secs(600);
+/// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How many steps of a plan that people look at are dry-run: more than fits a screen, few enough not to hurt.
+const PROBES: usize = 50;
+/// The fault code of a record that somebody else wrote.
+pub(crate) const LOST: &str = "record.lost";
+
+impl Life {
+    pub(crate) fn saw(&mut self, id: &ObjectId, seen: Seen, live: Arc<Manifest>, now: Timestamp) -> bool {
+        let old = self.observed.objects.get(id);
+        if old.is_some_and(|old| seen.resource_version <= old.resource_version) {
+            return false;
+        }
+        let matters = old.is_none_or(|old| {
+            old.fingerprint != seen.fingerprint
+                || old.health != seen.health
+                || old.fact != seen.fact
+                || old.terminating != seen.terminating
+                || old.uid != seen.uid
+        });
+        if let Some(entry) = self.inventory.entries.get_mut(id)
+            && entry.uid.is_none()
+        {
+            entry.uid = Some(seen.uid.clone());
+            self.record.dirty = true;
+        }
+        self.observed.objects.insert(id.clone(), seen);
+        if matters {
+            self.clock_drift(id, Some(live), now);
+        }
+        matters
+    }
+
+    pub(crate) fn gone(
+        &mut self,
+        id: &ObjectId,
+        uid: Option<&Uid>,
+        resource_version: u64,
+        now: Timestamp,
+    ) -> bool {
+        let Some(old) = self.observed.objects.get(id) else {
+            return self.deleting.contains(id) && self.confirm_deleted(id, now);
+        };
+        let is_another = uid.is_some_and(|uid| *uid != old.uid);
+        if is_another || resource_version < old.resource_version {
+            return false;
+        }
+        self.observed.objects.remove(id);
+        if !self.confirm_deleted(id, now) {
+            self.clock_drift(id, None, now);
+        }
+        true
+    }
+
+    /// An entry leaves the inventory only here: the deletion we asked for has been seen to be done.
+    fn confirm_deleted(&mut self, id: &ObjectId, now: Timestamp) -> bool {
+        let confirmed = self.deleting.remove(id);
+        if confirmed {
+            self.inventory.entries.remove(id);
+            self.record.dirty = true;
+            self.forget_drift(id);
+            self.note(now, "lockstep", format!("{id} was deleted"));
+        }
+        confirmed
+    }
+
+    /// Starts or stops the clock of drift on one object.
+    fn clock_drift(&mut self, id: &ObjectId, live: Option<Arc<Manifest>>, now: Timestamp) {
+        let wanted = self.enforced.as_ref().and_then(|slot| slot.desired.get(id));
+        let entry = self.inventory.entries.get(id);
+        let (Some(wanted), Some(entry)) = (wanted, entry) else { return };
+        let was_applied = entry.digest.as_ref() == Some(&wanted.digest);
+        let same = self.observed.objects.get(id).is_some_and(|seen| {
+            entry.seen.is_some() && entry.seen == seen.fingerprint && entry.uid.as_ref() == Some(&seen.uid)
+        });
+        if !was_applied || same {
+            self.forget_drift(id);
+            return;
+        }
+        let heals = self.heals.get(id).copied();
+        self.drift.entry(id.clone()).or_insert_with(|| {
+            let not_before = heals.map_or(now, |heals| {
+                let quiet = now.duration_since(heals.last) > jiff::SignedDuration::try_from(QUIET).unwrap_or_default();
+                if quiet { now } else { heals.last.checked_add(heal_wait(heals.times)).unwrap_or(now) }
+            });
+            DriftClock { since: now, not_before }
+        });
+        if let Some(live) = live {
+            self.drift_live.insert(id.clone(), live);
+        }
+    }
+
+    fn forget_drift(&mut self, id: &ObjectId) {
+        self.drift.remove(id);
+        self.drift_live.remove(id);
+        self.ledger.remove(id);
+    }
+
+    pub(crate) fn claimed(
+        &mut self,
+        turn: u64,
+        result: Result<String, Fault>,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_note = turn == NOTE;
+        if !is_note && turn != self.turn {
+            return;
+        }
+        if is_note {
+            self.record.noting = false;
+        }
+        match result {
+            Ok(version) => {
+                self.record.resource_version = Some(version);
+                self.record.claimed = true;
+                self.record.retry_at = None;
+                if let (false, Phase::Claiming(plan)) = (is_note, self.phase.clone()) {
+                    self.record.revision = plan.revision.clone();
+                    if let Some(slot) = &self.enforced {
+                        self.record.spec.clone_from(&slot.spec);
+                    }
+                    effects.push(Effect::Apply { turn: self.turn, steps: plan.front.clone() });
+                    self.phase = Phase::Applying(plan);
+                }
+            }
+            Err(fault) => {
+                self.record.dirty = true;
+                self.record.unsaid.extend(self.inventory.entries.keys().cloned());
+                if fault.code == LOST {
+                    self.record.known = false; // somebody else wrote it: read it before anything else
+                }
+                let at = world.now.checked_add(Duration::from_secs(2)).unwrap_or(world.now);
+                self.record.retry_at = Some(at);
+                effects.push(Effect::WakeAt(at));
+                self.note(world.now, "cluster", format!("the record could not be written: {fault}"));
+                if !is_note {
+                    self.phase = Phase::Starting;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn applied(&mut self, id: &ObjectId, outcome: Outcome, now: Timestamp) {
+        let Phase::Applying(plan) = self.phase.clone() else { return };
+        let Some(step) = plan.front.iter().find(|step| step.id == *id) else { return };
+        let (status, message) = match outcome {
+            Outcome::Applied { seen, changes } => {
+                self.failures.remove(id);
+                self.took(step, seen, now);
+                let message = match step.reason {
+                    Reason::Heal | Reason::Recreate => {
+                        self.healed_text(step, &changes, now);
+                        "put back"
+                    }
+                    Reason::Create | Reason::Namespace => "created",
+                    _ => "configured",
+                };
+                ("Synced", message.to_owned())
+            }
+            Outcome::Deleting => {
+                self.failures.remove(id);
+                self.deleting.insert(id.clone());
+                ("Pruned", "pruned".to_owned())
+            }
+            Outcome::Absent => {
+                self.deleting.insert(id.clone());
+                self.observed.objects.remove(id);
+                self.confirm_deleted(id, now);
+                ("Pruned", "was gone already".to_owned())
+            }
+            Outcome::Released => {
+                self.inventory.entries.remove(id);
+                self.record.dirty = true;
+                ("Synced", "left to another app".to_owned())
+            }
+            Outcome::NotOurs { why } => {
+                let fault = Fault::new(Blame::User, NOT_OURS, why.clone());
+                let failure = Failure { digest: None, fault, retry_at: None, times: 1 };
+                self.failures.insert(id.clone(), failure);
+                self.note(now, "lockstep", format!("{id} is kept: {why}"));
+                ("PruneSkipped", why)
+            }
+            Outcome::Failed(fault) => {
+                let message = fault.message.clone();
+                self.failed(step, fault, now);
+                ("SyncFailed", message)
+            }
+        };
+        if let Some(run) = &mut self.run {
+            run.written += usize::from(status == "Synced" || status == "Pruned");
+            run.operation.results.retain(|result| result.id != *id);
+            let version = match &step.action {
+                Action::Apply(wanted) => wanted.gvk.version.clone(),
+                Action::Prune { gvk, .. } => gvk.version.clone(),
+                Action::Release => String::new(),
+            };
+            run.operation.results.push(ResultView { id: id.clone(), version, status, message });
+        }
+    }
+
+    /// The server took our apply: what it answered is from now on how this object has to look.
+    fn took(&mut self, step: &Step, seen: Seen, now: Timestamp) {
+        let Action::Apply(wanted) = &step.action else { return };
+        self.touched.insert(step.id.clone());
+        if step.reason != Reason::Namespace {
+            let entry = entry_of(wanted, Some(&seen));
+            if self.inventory.entries.get(&step.id) != Some(&entry) {
+                self.inventory.entries.insert(step.id.clone(), entry);
+                self.record.dirty = true;
+            }
+            let known = self.observed.objects.get(&step.id);
+            if known.is_none_or(|known| known.resource_version <= seen.resource_version) {
+                self.observed.objects.insert(step.id.clone(), seen);
+            }
+        }
+        if let Some(clock) = self.drift.get(&step.id).copied() {
+            let heals = self.heals.entry(step.id.clone()).or_insert(Heals { times: 0, last: now });
+            heals.times += 1;
+            heals.last = now;
+            self.healed.push((step.id.clone(), clock.since));
+        }
+        let live = self.drift_live.get(&step.id).cloned();
+        self.forget_drift(&step.id);
+        // An edit that came in while our apply was on its way counts from now on.
+        self.clock_drift(&step.id, live, now);
+    }
+
+    fn failed(&mut self, step: &Step, fault: Fault, now: Timestamp) {
+        let digest = match &step.action {
+            Action::Apply(wanted) => Some(wanted.digest.clone()),
+            Action::Prune { .. } | Action::Release => None,
+        };
+        let before = self.failures.get(&step.id).filter(|failure| failure.digest == digest);
+        let times = before.map_or(0, |failure| failure.times) + 1;
+        let retry = self.app.as_ref().map(|app| app.retry).unwrap_or_default();
+        let retry_at = (fault.blame == Blame::Environment).then(|| {
+            let factor = retry.factor.max(1).saturating_pow((times - 1).min(16));
+            let wait = retry.first.saturating_mul(factor).min(retry.longest.max(retry.first));
+            now.checked_add(wait).unwrap_or(Timestamp::MAX)
+        });
+        self.note(now, "cluster", format!("{}: {fault}", step.id));
+        self.failures.insert(step.id.clone(), Failure { digest, fault, retry_at, times });
+    }
+
+    /// Makes up its mind: what to do next, or why nothing.
+    pub(crate) fn think(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Claiming(_) | Phase::Applying(_)) {
+            return;
+        }
+        if !world.leading || !self.record.known {
+            self.phase = Phase::Starting;
+            return;
+        }
+        if !self.spec_faults.is_empty() {
+            self.phase = Phase::Faulted;
+            return;
+        }
+        let Some(app) = self.app.clone() else { return };
+        self.take_order(world);
+        if app.leaving {
+            self.leave(&app, world, effects);
+            return;
+        }
+        let frozen = if app.skip {
+            Some(Hold::Skip)
+        } else {
+            self.source_fault.clone().map(Hold::Source)
+        };
+        if let Some(hold) = frozen {
+            self.observe(world, effects);
+            self.phase = Phase::Holding(hold);
+            return;
+        }
+        let held = self.promote(&app);
+        let Some(slot) = self.enforced.clone() else {
+            let ready = self.next.is_some() && self.observe(world, effects);
+            self.phase = match held {
+                Some(hold) if ready => {
+                    self.show(&app, world, effects);
+                    Phase::Holding(hold)
+                }
+                _ => self.render_fault.clone().map_or(Phase::Starting, |(_, fault)| {
+                    Phase::Holding(Hold::Render(fault))
+                }),
+            };
+            return;
+        };
+        if !self.observe(world, effects) {
+            self.phase = Phase::Starting;
+            return;
+        }
+        self.keep(&app, &slot, held, world, effects);
+    }
+
+    /// Keeps the cluster at the enforced commit.
+    fn keep(
+        &mut self,
+        app: &Arc<App>,
+        slot: &Slot,
+        held: Option<Hold>,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.compared_at = Some(world.now);
+        let mode = if self.run.is_some() { Mode::Sync } else { Mode::Heal };
+        let mut made = self.plan(app, mode, Some(&slot.desired), world);
+        if self.run.is_none() && made.front.iter().any(is_not_drift) {
+            let id = self.operation_id(world.now);
+            // What stands from an earlier run, before a restart, holds later waves as if it were of this one.
+            let earlier: Vec<ObjectId> = self.inventory.entries.keys().cloned().collect();
+            let resumed = !self.fresh && !self.record.claimed;
+            self.begin(id, "automated", world.now);
+            if resumed {
+                self.touched.extend(earlier);
+            }
+            made = self.plan(app, Mode::Sync, Some(&slot.desired), world);
+        }
+        let made = Arc::new(made);
+        self.unstepped.clone_from(&made.unstepped);
+        if made.front.is_empty() {
+            self.rest(app, slot, &made, held, world, effects);
+        } else {
+            if let Some(run) = &mut self.run {
+                run.waits_since = None;
+            }
+            self.act(&made, Some(slot), world, effects);
+        }
+    }
+
+    /// Writes the record if it does not say yet what is about to be touched; then the front.
+    fn act(
+        &mut self,
+        made: &Arc<Plan>,
+        slot: Option<&Slot>,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let heals_only = made.front.iter().all(|step| {
+            matches!(step.reason, Reason::Heal | Reason::Recreate | Reason::Namespace)
+        });
+        for step in made.steps() {
+            if let (Action::Apply(wanted), false) = (&step.action, step.reason == Reason::Namespace)
+                && !self.inventory.entries.contains_key(&step.id)
+            {
+                self.inventory.entries.insert(step.id.clone(), entry_of(wanted, None));
+                self.record.dirty = true;
+                self.record.unsaid.insert(step.id.clone());
+            }
+        }
+        let revision = slot.map(|slot| slot.commit.revision.clone());
+        let is_said = self.record.claimed
+            && self.record.says(&made.front)
+            && (revision.is_none() || self.record.revision == revision);
+        self.turn += 1;
+        if heals_only || is_said {
+            effects.push(Effect::Apply { turn: self.turn, steps: made.front.clone() });
+            self.phase = Phase::Applying(Arc::clone(made));
+            return;
+        }
+        let waits = self.record.retry_at.is_some_and(|at| at > world.now);
+        if self.record.noting || waits {
+            self.phase = Phase::Starting; // the answer, or the time, wakes us
+            return;
+        }
+        let draft = self.draft(Some(made), revision);
+        effects.push(Effect::Claim { turn: self.turn, draft });
+        self.phase = Phase::Claiming(Arc::clone(made));
+    }
+
+    fn draft(
+        &mut self,
+        made: Option<&Plan>,
+        revision: Option<lockstep_app::app::Revision>,
+    ) -> RecordDraft {
+        self.record.dirty = false;
+        self.record.unsaid.clear();
+        RecordDraft {
+            previous: self.record.resource_version.clone(),
+            plan: made.map(Plan::digest),
+            spec: self.enforced.as_ref().map_or_else(|| self.record.spec.clone(), |s| s.spec.clone()),
+            revision: revision.or_else(|| self.record.revision.clone()),
+            entries: self.inventory.entries.clone(),
+        }
+    }
+
+    /// Nothing is ready: ends the run if there is one, waits or rests, and says for what.
+    fn rest(
+        &mut self,
+        app: &Arc<App>,
+        slot: &Slot,
+        made: &Arc<Plan>,
+        held: Option<Hold>,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.end_run_if_done(slot, made, world, effects);
+        if self.run.is_none() && self.fresh && made.is_empty() {
+            self.fresh = false; // the commit changed nothing here
+        }
+        for (_, waiting) in &made.waiting {
+            match waiting {
+                Waiting::Retry(at) | Waiting::HealAt(at) => effects.push(Effect::WakeAt(*at)),
+                Waiting::Served(_) => {
+                    effects.push(Effect::Discover);
+                    let soon = world.now.checked_add(Duration::from_millis(500));
+                    effects.push(Effect::WakeAt(soon.unwrap_or(world.now)));
+                }
+                Waiting::Applied(_) | Waiting::Healthy(_) | Waiting::Gone(_) | Waiting::Approval => {}
+            }
+        }
+        if made.unstepped.values().any(|why| matches!(why, Unstepped::NotServed(_))) {
+            effects.push(Effect::Discover);
+            let later = world.now.checked_add(Duration::from_secs(15));
+            effects.push(Effect::WakeAt(later.unwrap_or(world.now)));
+        }
+        self.write_note(world, effects);
+        let approvals = made.waiting.iter().filter(|(_, w)| *w == Waiting::Approval).count();
+        let drifted = made.unstepped.values().any(|why| *why == Unstepped::Drifted)
+            || made.waiting.iter().any(|(_, w)| matches!(w, Waiting::HealAt(_)));
+        if held.is_some() || approvals > 0 || drifted {
+            self.show(app, world, effects);
+        } else {
+            self.shown = (!made.is_empty()).then(|| Arc::clone(made));
+            self.probed.clear();
+            self.probed_plan = None;
+        }
+        self.phase = match held {
+            Some(hold) => Phase::Holding(hold),
+            None if approvals > 0 => Phase::Holding(Hold::Deletion(approvals)),
+            None if !made.waiting.is_empty() => Phase::Settling(Arc::clone(made)),
+            None => Phase::Resting,
+        };
+    }
+
+    fn write_note(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
+        let waits = self.record.retry_at.is_some_and(|at| at > world.now);
+        if self.record.dirty && !self.record.noting && !waits {
+            let draft = self.draft(None, None);
+            self.record.noting = true;
+            effects.push(Effect::Claim { turn: NOTE, draft });
+        }
+    }
+
+    fn end_run_if_done(
+        &mut self,
+        slot: &Slot,
+        made: &Plan,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(run) = &mut self.run else { return };
+        let blocked = blocked(made);
+        let goes_on = made.waiting.iter().any(|(step, waiting)| {
+            !matches!(waiting, Waiting::Approval | Waiting::HealAt(_)) && !blocked.contains(&step.id)
+        });
+        let terminating = made.unstepped.values().any(|why| *why == Unstepped::Terminating)
+            || !self.deleting.is_empty();
+        let mut phase = None;
+        if goes_on || terminating {
+            let since = *run.waits_since.get_or_insert(world.now);
+            let due = since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
+            if due <= world.now {
+                let what = made.waiting.first().map_or_else(
+                    || "objects to be deleted".to_owned(),
+                    |(step, waiting)| format!("{}: {waiting}", step.id),
+                );
+                phase = Some((OperationPhase::Failed, format!("gave up after 10 min; {what}")));
+            } else {
+                effects.push(Effect::WakeAt(due));
+            }
+        } else if blocked.is_empty() {
+            phase = Some((OperationPhase::Succeeded, "successfully synced (all tasks run)".to_owned()));
+        } else {
+            let why = self.failures.values().find(|failure| failure.fault.code != NOT_OURS);
+            let why = why.map_or_else(String::new, |failure| failure.fault.message.clone());
+            let text = format!("one or more objects failed to apply, reason: {why}");
+            phase = Some((OperationPhase::Failed, text));
+        }
+        let Some((phase, message)) = phase else { return };
+        let Some(mut run) = self.run.take() else { return };
+        run.operation.phase = phase;
+        run.operation.message = message;
+        run.operation.finished_at = Some(world.now);
+        self.approval = crate::life::Approval::default();
+        self.applied_at = Some((run.operation.started_at, world.now));
+        if phase == OperationPhase::Succeeded {
+            self.live = Some(slot.commit.clone());
+            if run.written > 0 || self.fresh {
+                self.remember(slot, &run, world.now);
+            }
+            let short = slot.commit.revision.short();
+            let text = format!("synced {short}: {} objects written", run.written);
+            self.note(world.now, "lockstep", text);
+            self.fresh = false;
+        } else {
+            let text = run.operation.message.clone();
+            self.note(world.now, "lockstep", text);
+        }
+        self.last_operation = Some(run.operation);
+    }
+
+    fn remember(&mut self, slot: &Slot, run: &crate::life::Run, now: Timestamp) {
+        let limit = self.app.as_ref().map_or(10, |app| app.history_limit);
+        let id = self.history.front().map_or(0, |newest| newest.id + 1);
+        self.history.push_front(HistoryView {
+            id,
+            commit: slot.commit.clone(),
+            started_at: run.operation.started_at,
+            deployed_at: now,
+            by: run.operation.by.clone(),
+            objects: run.written,
+        });
+        self.history.truncate(limit);
+    }
+
+    /// Lets the next commit become the enforced one, or says what forbids it.
+    fn promote(&mut self, app: &App) -> Option<Hold> {
+        let next = self.next.as_ref()?;
+        let same = self.enforced.as_ref().is_some_and(|slot| says_the_same(&slot.desired, &next.desired));
+        if !same {
+            let approved = self.approval.revision.as_ref() == Some(&next.commit.revision);
+            match app.policy.new_commit {
+                NewCommitPolicy::Apply => {}
+                NewCommitPolicy::Approve if approved => {}
+                NewCommitPolicy::Approve => return Some(Hold::NewCommit),
+                NewCommitPolicy::Hold => return Some(Hold::Policy),
+            }
+            let wipes = next.desired.objects.is_empty() && !self.inventory.entries.is_empty();
+            if wipes && !app.policy.allow_empty && !(approved && self.approval.empty) {
+                return Some(Hold::EmptyRender);
+            }
+            if self.run.is_some() {
+                // A new commit does not wait for a hopeless rollout: the running sync ends as overtaken.
+                if let Some(mut run) = self.run.take() {
+                    run.operation.phase = OperationPhase::Failed;
+                    run.operation.message = "overtaken by a newer commit".to_owned();
+                    run.operation.finished_at = self.compared_at;
+                    self.last_operation = Some(run.operation);
+                }
+            }
+            self.failures.clear();
+            self.fresh = true;
+        }
+        self.enforced = self.next.take();
+        if same && let (Some(live), Some(slot)) = (&mut self.live, &self.enforced) {
+            live.clone_from(&slot.commit);
+        }
+        None
+    }
+
+    /// Is everything seen that planning needs? Asks for what is not.
+    fn observe(&self, world: &World<'_>, effects: &mut Vec<Effect>) -> bool {
+        let mut missing: BTreeSet<Gvk> = BTreeSet::new();
+        let slots = [self.enforced.as_ref(), self.next.as_ref()];
+        for gvk in slots.into_iter().flatten().flat_map(|slot| &slot.desired.kinds) {
+            if (world.kinds)(&gvk.group_kind()).is_none() {
+                missing.insert(gvk.clone());
+            }
+        }
+        for (id, entry) in &self.inventory.entries {
+            if (world.kinds)(&id.group_kind()).is_none() {
+                missing.insert(Gvk {
+                    group: id.group.clone(),
+                    version: entry.version.clone(),
+                    kind: id.kind.clone(),
+                });
+            }
+        }
+        let complete = missing.is_empty();
+        if !complete {
+            effects.push(Effect::Observe(missing));
+        }
+        complete && world.namespaces.is_some()
+    }
+
+    fn plan(&mut self, app: &App, mode: Mode, desired: Option<&Desired>, world: &World<'_>) -> Plan {
+        self.observed.namespaces.clear();
+        if world.namespaces.is_some_and(|all| all.contains(&app.namespace)) {
+            self.observed.namespaces.insert(app.namespace.clone());
+        }
+        let mut elsewhere = Elsewhere::default();
+        let mut wanted = BTreeSet::new();
+        for object in desired.iter().flat_map(|desired| &desired.objects) {
+            wanted.insert(&object.id);
+            if let Some((key, name)) = (world.owner)(&object.id)
+                && key != self.key
+            {
+                elsewhere.owned.insert(object.id.clone(), name);
+            }
+        }
+        for id in self.inventory.entries.keys().filter(|id| !wanted.contains(id)) {
+            if let Some(name) = (world.wanted_by)(&self.key, id) {
+                elsewhere.wanted.insert(id.clone(), name);
+            }
+        }
+        let kinds = |kind: &lockstep_manifest::GroupKind| {
+            (world.kinds)(kind).unwrap_or_else(|| {
+                KindView::Unobserved(Fault::new(
+                    Blame::Environment,
+                    "unknown.first_check",
+                    format!("{kind} has not been looked at yet"),
+                ))
+            })
+        };
+        let facts = Facts {
+            kinds: &kinds,
+            elsewhere: &elsewhere,
+            failures: &self.failures,
+            touched: &self.touched,
+            drift: &self.drift,
+            approved: &self.approval.deletions,
+            now: world.now,
+        };
+        plan(app, mode, desired, &self.observed, &self.inventory, &facts)
+    }
+
+    /// Makes the plan that people look at: what a sync would do now.
+    fn show(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
+        let slot = self.next.clone().or_else(|| self.enforced.clone());
+        let Some(slot) = slot else { return };
+        let made = self.plan(app, Mode::Sync, Some(&slot.desired), world);
+        self.show_plan(made, effects);
+        self.refresh_ledger();
+    }
+
+    fn show_plan(&mut self, mut made: Plan, effects: &mut Vec<Effect>) {
+        let digest = made.digest();
+        if self.probed_plan.as_ref() != Some(&digest) {
+            self.probed_plan = Some(digest.clone());
+            self.probed.clear();
+            let steps: Vec<Step> = made
+                .steps()
+                .filter(|step| {
+                    matches!(step.action, Action::Apply(_))
+                        && matches!(step.reason, Reason::Update | Reason::Heal)
+                })
+                .take(PROBES)
+                .cloned()
+                .collect();
+            if !steps.is_empty() {
+                effects.push(Effect::Probe { plan: digest, steps });
+            }
+        }
+        let waiting = made.waiting.iter_mut().map(|(step, _)| step);
+        for step in made.front.iter_mut().chain(waiting) {
+            if let Some(changes) = self.probed.get(&step.id) {
+                step.changes.clone_from(changes);
+            }
+        }
+        self.shown = Some(Arc::new(made));
+    }
+
+    /// The Application is being deleted: takes its objects away, the last wave first, then lets it go.
+    fn leave(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
+        let has_finalizer = app.finalizers.iter().any(|f| f.starts_with("resources-finalizer.argocd.argoproj.io"));
+        if !has_finalizer || app.on_delete == OnDelete::Orphan {
+            self.phase = Phase::Resting; // whatever keeps the Application is not ours
+            return;
+        }
+        if !self.observe(world, effects) {
+            self.phase = Phase::Starting;
+            return;
+        }
+        self.run = None;
+        let made = Arc::new(self.plan(app, Mode::Leave, None, world));
+        self.unstepped.clone_from(&made.unstepped);
+        if !made.front.is_empty() {
+            self.act(&made, None, world, effects);
+            return;
+        }
+        let approvals = made.waiting.iter().filter(|(_, w)| *w == Waiting::Approval).count();
+        let stuck = made.unstepped.values().any(|why| {
+            !matches!(
+                why,
+                Unstepped::PruneDisabled | Unstepped::NotOurs | Unstepped::NeverSeen
+            )
+        });
+        for (_, waiting) in &made.waiting {
+            if let Waiting::Retry(at) = waiting {
+                effects.push(Effect::WakeAt(*at));
+            }
+        }
+        if approvals > 0 {
+            self.shown = Some(Arc::clone(&made));
+            self.phase = Phase::Holding(Hold::Deletion(approvals));
+        } else if made.waiting.is_empty() && !stuck && self.deleting.is_empty() {
+            if self.phase != Phase::Gone {
+                self.phase = Phase::Gone;
+                effects.push(Effect::Farewell);
+            }
+        } else {
+            self.phase = Phase::Leaving(made);
+        }
+    }
+
+    /// Is drift left standing by policy?
+    pub(crate) fn leaves_drift(&self) -> bool {
+        self.app.as_ref().is_some_and(|app| app.policy.drift == DriftPolicy::Report)
+    }
+}
+
+impl crate::life::Record {
+    /// Does the record in the cluster say already what these steps touch? For a deletion it has to say everything:
+    /// the uid is one of its witnesses.
+    fn says(&self, front: &[Step]) -> bool {
+        front.iter().all(|step| match step.action {
+            Action::Apply(_) => !self.unsaid.contains(&step.id),
+            Action::Prune { .. } => !self.dirty,
+            Action::Release => true,
+        })
+    }
+}
+
+fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> Entry {
+    Entry {
+        uid: seen.map(|seen| seen.uid.clone()),
+        version: wanted.gvk.version.clone(),
+        digest: seen.map(|_| wanted.digest.clone()),
+        seen: seen.and_then(|seen| seen.fingerprint.clone()),
+        wave: wanted.wave,
+        keep: marks::is_prune_off(&wanted.manifest),
+        keep_on_delete: marks::is_delete_off(&wanted.manifest),
+    }
+}
+
+fn is_not_drift(step: &Step) -> bool {
+    !matches!(step.reason, Reason::Heal | Reason::Recreate)
+}
+
+fn says_the_same(a: &Desired, b: &Desired) -> bool {
+    a.objects.len() == b.objects.len()
+        && a.hooks == b.hooks
+        && a.objects.iter().zip(&b.objects).all(|(a, b)| {
+            a.id == b.id && a.digest == b.digest && a.ignored == b.ignored && a.wave == b.wave
+        })
+}
+
+/// What cannot go on until a person moves: failed objects, and whatever waits for them, however far.
+fn blocked(made: &Plan) -> BTreeSet<ObjectId> {
+    let mut blocked: BTreeSet<ObjectId> = made
+        .unstepped
+        .iter()
+        .filter(|(_, why)| matches!(why, Unstepped::Failed(_) | Unstepped::Refused(_) | Unstepped::NotServed(_)))
+        .map(|(id, _)| id.clone())
+        .collect();
+    let waits: BTreeMap<&ObjectId, &ObjectId> = made
+        .waiting
+        .iter()
+        .filter_map(|(step, waiting)| match waiting {
+            Waiting::Applied(on) | Waiting::Healthy(on) | Waiting::Gone(on) => Some((&step.id, on)),
+            _ => None,
+        })
+        .collect();
+    loop {
+        let more: Vec<ObjectId> = waits
+            .iter()
+            .filter(|(id, on)| blocked.contains(**on) && !blocked.contains(**id))
+            .map(|(id, _)| (*id).clone())
+            .collect();
+        if more.is_empty() {
+            return blocked;
+        }
+        blocked.extend(more);
+    }
+}

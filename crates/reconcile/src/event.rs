@@ -1,0 +1,227 @@
+//! Closed events, closed effects (S9).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lockstep_app::app::Revision;
+use lockstep_app::{App, AppKey, Fault};
+use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Uid};
+use lockstep_plan::{Desired, Entry, FieldChange, KindView, Seen, Step};
+
+use crate::view::{CommitView, HistoryView};
+
+/// Where to look again. It never says what to do; losing one costs a poll interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Ask git; then the cluster.
+    Source,
+    /// The cluster only: drift need not ask git.
+    Cluster,
+}
+
+/// One commit, rendered and made ready.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// The commit.
+    pub commit: CommitView,
+    /// What it wants.
+    pub desired: Arc<Desired>,
+    /// `Kustomize` or `Directory`.
+    pub kind: String,
+    /// Digest of the spec it was rendered under: another spec needs another rendering.
+    pub spec: String,
+    /// When the commit was seen to be the target.
+    pub seen_at: Timestamp,
+    /// When the rendering was done.
+    pub rendered_at: Timestamp,
+    /// What is worth saying about the rendering.
+    pub warnings: Vec<String>,
+}
+
+/// The record as the cluster has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recalled {
+    /// Its `metadata.resourceVersion`; none when there is none yet.
+    pub resource_version: Option<String>,
+    /// The revision that was last claimed.
+    pub revision: Option<Revision>,
+    /// Digest of the spec under which it was claimed.
+    pub spec: String,
+    /// The inventory.
+    pub entries: BTreeMap<ObjectId, Entry>,
+}
+
+/// What is to stand in the record: written as one compare-and-swap, before any object is touched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordDraft {
+    /// What the record must still be; none creates it.
+    pub previous: Option<String>,
+    /// The plan that is carried out.
+    pub plan: Option<Digest>,
+    /// The revision it leads to.
+    pub revision: Option<Revision>,
+    /// Digest of the spec under which that was rendered.
+    pub spec: String,
+    /// The inventory: a superset of what exists, before and after.
+    pub entries: BTreeMap<ObjectId, Entry>,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The server took the apply and answered this.
+    Applied {
+        /// Its answer, boiled down.
+        seen: Seen,
+        /// What changed, when the object was known before.
+        changes: Vec<FieldChange>,
+    },
+    /// The server took the deletion; the object may still be terminating.
+    Deleting,
+    /// There was nothing to delete.
+    Absent,
+    /// The object carries no mark of ours, or is another one of the same name: it stays.
+    NotOurs {
+        /// What was found.
+        why: String,
+    },
+    /// We no longer count it as ours.
+    Released,
+    /// It failed.
+    Failed(Fault),
+}
+
+/// Everything that can wake an app.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The Application, read and checked; also after the configuration changed.
+    Specified(Arc<App>),
+    /// The Application says something impossible; it is held until it is changed.
+    Misspecified(Vec<Fault>),
+    /// What stands in the record, and in the Application's status about earlier syncs.
+    Recalled(Recalled, Vec<HistoryView>),
+    /// Look again.
+    Poke(Look),
+    /// Git answered.
+    Resolved {
+        /// Of which turn of the source half this is news.
+        turn: u64,
+        /// The commit that the target names, or why it is not known.
+        result: Result<Revision, Fault>,
+    },
+    /// A commit was fetched and rendered, or not.
+    Rendered {
+        /// See `Resolved`.
+        turn: u64,
+        /// Which.
+        revision: Revision,
+        /// What it wants, or why it is not known.
+        result: Result<Slot, Fault>,
+    },
+    /// A live object of ours was seen. The object itself comes along for the drift ledger.
+    Saw(ObjectId, Seen, Arc<Manifest>),
+    /// A live object was seen to be gone, or to carry our mark no longer.
+    Gone {
+        /// Which.
+        id: ObjectId,
+        /// Which one of that name; none when it was missing from a complete list.
+        uid: Option<Uid>,
+        /// The version at which that was so.
+        resource_version: u64,
+    },
+    /// The record was written, or not.
+    Claimed {
+        /// Of which turn of the cluster half this is news.
+        turn: u64,
+        /// Its new version, or why not.
+        result: Result<String, Fault>,
+    },
+    /// One step of the front is done.
+    Applied {
+        /// See `Claimed`.
+        turn: u64,
+        /// Which object.
+        id: ObjectId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Every step of the front is done.
+    FrontDone {
+        /// See `Claimed`.
+        turn: u64,
+    },
+    /// What dry runs said of the shown plan's steps.
+    Probed {
+        /// The digest of that plan.
+        plan: Digest,
+        /// By object: what would change.
+        changes: BTreeMap<ObjectId, Vec<FieldChange>>,
+    },
+    /// It is time.
+    Tick,
+}
+
+/// Everything that an app can ask of the world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask git which commit the target names.
+    Resolve {
+        /// Answer with this turn.
+        turn: u64,
+    },
+    /// Fetch and render this commit.
+    Render {
+        /// Answer with this turn.
+        turn: u64,
+        /// Which.
+        revision: Revision,
+    },
+    /// See to it that these kinds are watched.
+    Observe(BTreeSet<Gvk>),
+    /// Ask the API server again what it serves.
+    Discover,
+    /// Write the record.
+    Claim {
+        /// Answer with this turn.
+        turn: u64,
+        /// What is to stand in it.
+        draft: RecordDraft,
+    },
+    /// Carry out these steps.
+    Apply {
+        /// Answer with this turn.
+        turn: u64,
+        /// The front.
+        steps: Vec<Step>,
+    },
+    /// Ask by dry run what these steps would change, for people to read.
+    Probe {
+        /// Answer with this digest.
+        plan: Digest,
+        /// The steps.
+        steps: Vec<Step>,
+    },
+    /// Wake this app at that moment.
+    WakeAt(Timestamp),
+    /// Everything is gone that had to go: take the finalizer off, and forget the record.
+    Farewell,
+    /// Forget the top-level `operation` and the refresh annotation: they have been heard.
+    Heard,
+}
+
+/// What the machine may look at besides its own state.
+pub struct World<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// Do we hold the lease?
+    pub leading: bool,
+    /// How far a kind can be seen; none when nobody has asked for it yet.
+    pub kinds: &'a dyn Fn(&GroupKind) -> Option<KindView>,
+    /// The namespaces that exist and are not terminating; none before they have been seen.
+    pub namespaces: Option<&'a BTreeSet<String>>,
+    /// Which other app had this object first.
+    pub owner: &'a dyn Fn(&ObjectId) -> Option<(AppKey, String)>,
+    /// Which other app has this object in git.
+    pub wanted_by: &'a dyn Fn(&AppKey, &ObjectId) -> Option<String>,
+}

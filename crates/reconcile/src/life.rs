@@ -1,0 +1,397 @@
+//! One app's state, and the one function through which anything happens to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lockstep_app::app::Revision;
+use lockstep_app::{App, AppKey, Fault};
+use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
+use lockstep_plan::{
+    Desired, DriftClock, Failure, FieldChange, Inventory, Observed, Plan, Unstepped,
+};
+
+use crate::event::{Effect, Event, Look, Slot, World};
+use crate::view::{CommitView, DriftObject, EventView, HistoryView, OperationView, Word};
+
+/// How many lines of events an app keeps; the rest is in the log and in Kubernetes Events.
+const EVENTS: usize = 50;
+
+/// The source half: which commit, and what does it render to?
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Looking {
+    /// Nothing to ask.
+    Idle,
+    /// Git is being asked.
+    Resolving,
+    /// A commit is being fetched and rendered.
+    Rendering(Revision),
+}
+
+/// The cluster half.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    /// Not everything that planning needs has been seen.
+    Starting,
+    /// Nothing to do.
+    Resting,
+    /// Something is to be done and something forbids it.
+    Holding(Hold),
+    /// The record is being written; the front comes after it. Not interruptible.
+    Claiming(Arc<Plan>),
+    /// The front is being carried out. Not interruptible.
+    Applying(Arc<Plan>),
+    /// Nothing is ready; something waits.
+    Settling(Arc<Plan>),
+    /// The spec says something impossible.
+    Faulted,
+    /// The Application is being deleted, and its objects with it.
+    Leaving(Arc<Plan>),
+    /// Everything is gone; the finalizer is being taken off.
+    Gone,
+}
+
+/// What forbids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The policy wants a person's sync for a new commit.
+    NewCommit,
+    /// The policy lets no new commit through.
+    Policy,
+    /// The commit renders nothing, and everything would be pruned.
+    EmptyRender,
+    /// Deletions wait for a person's sync.
+    Deletion(usize),
+    /// `skip-reconcile` stands on the Application.
+    Skip,
+    /// The target cannot be resolved, or the remote not be reached: frozen.
+    Source(Fault),
+    /// The commit cannot be rendered.
+    Render(Fault),
+}
+
+/// A sync that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) operation: OperationView,
+    pub(crate) written: usize,
+    /// Since when it waits for health without anything else to do.
+    pub(crate) waits_since: Option<Timestamp>,
+}
+
+/// What a person let through.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Approval {
+    pub(crate) revision: Option<Revision>,
+    pub(crate) deletions: BTreeSet<ObjectId>,
+    pub(crate) empty: bool,
+    pub(crate) by: String,
+}
+
+/// The record as we last knew it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) known: bool,
+    pub(crate) resource_version: Option<String>,
+    pub(crate) revision: Option<Revision>,
+    /// Digest of the spec under which that revision was claimed.
+    pub(crate) spec: String,
+    pub(crate) retry_at: Option<Timestamp>,
+    /// The inventory in memory says more than the record.
+    pub(crate) dirty: bool,
+    /// Objects of the inventory that the record in the cluster does not name yet.
+    pub(crate) unsaid: BTreeSet<ObjectId>,
+    /// A write is under way that no front waits for.
+    pub(crate) noting: bool,
+    /// Is the record ours to act on: have we written it in this life?
+    pub(crate) claimed: bool,
+}
+
+/// Heals of one object: the back-off of an object that keeps being changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Heals {
+    pub(crate) times: u32,
+    pub(crate) last: Timestamp,
+}
+
+/// One app's life.
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub(crate) key: AppKey,
+    pub(crate) uid: Uid,
+    pub(crate) app: Option<Arc<App>>,
+    pub(crate) spec_faults: Vec<Fault>,
+    // the source half
+    pub(crate) looking: Looking,
+    pub(crate) look_again: bool,
+    pub(crate) source_turn: u64,
+    pub(crate) source_fault: Option<Fault>,
+    pub(crate) source_failures: u32,
+    pub(crate) source_retry_at: Option<Timestamp>,
+    pub(crate) render_fault: Option<(Revision, Fault)>,
+    pub(crate) target: Option<Revision>,
+    pub(crate) target_seen_at: Option<Timestamp>,
+    pub(crate) enforced: Option<Slot>,
+    /// The enforced commit has not been brought to the cluster yet.
+    pub(crate) fresh: bool,
+    pub(crate) next: Option<Slot>,
+    // the cluster half
+    pub(crate) phase: Phase,
+    pub(crate) turn: u64,
+    pub(crate) record: Record,
+    pub(crate) inventory: Inventory,
+    pub(crate) observed: Observed,
+    pub(crate) failures: BTreeMap<ObjectId, Failure>,
+    pub(crate) touched: BTreeSet<ObjectId>,
+    pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
+    pub(crate) drift_live: BTreeMap<ObjectId, Arc<Manifest>>,
+    pub(crate) heals: BTreeMap<ObjectId, Heals>,
+    pub(crate) deleting: BTreeSet<ObjectId>,
+    pub(crate) approval: Approval,
+    pub(crate) run: Option<Run>,
+    pub(crate) order: Option<crate::orders::Order>,
+    // for people
+    pub(crate) unstepped: BTreeMap<ObjectId, Unstepped>,
+    pub(crate) shown: Option<Arc<Plan>>,
+    pub(crate) probed: BTreeMap<ObjectId, Vec<FieldChange>>,
+    pub(crate) probed_plan: Option<Digest>,
+    pub(crate) ledger: BTreeMap<ObjectId, DriftObject>,
+    pub(crate) live: Option<CommitView>,
+    pub(crate) last_operation: Option<OperationView>,
+    pub(crate) history: VecDeque<HistoryView>,
+    pub(crate) events: VecDeque<EventView>,
+    pub(crate) word: (Word, Timestamp),
+    pub(crate) compared_at: Option<Timestamp>,
+    pub(crate) applied_at: Option<(Timestamp, Timestamp)>,
+    pub(crate) healthy_at: Option<Timestamp>,
+    pub(crate) condition_times: BTreeMap<(String, String), Timestamp>,
+    /// Heals that ended since somebody last asked: object, since when it differed.
+    pub(crate) healed: Vec<(ObjectId, Timestamp)>,
+}
+
+impl Life {
+    /// A life about which nothing is known yet.
+    pub fn new(key: AppKey, uid: Uid, now: Timestamp) -> Self {
+        Self {
+            key,
+            uid,
+            app: None,
+            spec_faults: Vec::new(),
+            looking: Looking::Idle,
+            look_again: false,
+            source_turn: 0,
+            source_fault: None,
+            source_failures: 0,
+            source_retry_at: None,
+            render_fault: None,
+            target: None,
+            target_seen_at: None,
+            enforced: None,
+            fresh: false,
+            next: None,
+            phase: Phase::Starting,
+            turn: 0,
+            record: Record::default(),
+            inventory: Inventory::default(),
+            observed: Observed::default(),
+            failures: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            drift: BTreeMap::new(),
+            drift_live: BTreeMap::new(),
+            heals: BTreeMap::new(),
+            deleting: BTreeSet::new(),
+            approval: Approval::default(),
+            run: None,
+            order: None,
+            unstepped: BTreeMap::new(),
+            shown: None,
+            probed: BTreeMap::new(),
+            probed_plan: None,
+            ledger: BTreeMap::new(),
+            live: None,
+            last_operation: None,
+            history: VecDeque::new(),
+            events: VecDeque::new(),
+            word: (Word::Unknown, now),
+            compared_at: None,
+            applied_at: None,
+            healthy_at: None,
+            condition_times: BTreeMap::new(),
+            healed: Vec::new(),
+        }
+    }
+
+    /// Takes one piece of news and says what to ask of the world.
+    ///
+    /// Shape: the machine does nothing by itself; the same news in the same state gives the same effects. News of an
+    /// older turn is dropped here and nowhere else.
+    pub fn step(&mut self, event: Event, world: &World<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Specified(app) => self.specified(app, &mut effects),
+            Event::Misspecified(faults) => self.spec_faults = faults,
+            Event::Recalled(recalled, history) => self.recalled(recalled, history),
+            Event::Poke(Look::Source) => self.look_again = true,
+            Event::Poke(Look::Cluster) | Event::Tick => {}
+            Event::Resolved { turn, result } => {
+                if turn == self.source_turn {
+                    self.resolved(result, world.now, &mut effects);
+                }
+            }
+            Event::Rendered { turn, revision, result } => {
+                if turn == self.source_turn {
+                    self.rendered(&revision, result, world.now, &mut effects);
+                }
+            }
+            Event::Saw(id, seen, live) => {
+                if !self.saw(&id, seen, live, world.now) {
+                    return effects; // older than what we know, or nothing that matters
+                }
+            }
+            Event::Gone { id, uid, resource_version } => {
+                if !self.gone(&id, uid.as_ref(), resource_version, world.now) {
+                    return effects;
+                }
+            }
+            Event::Claimed { turn, result } => self.claimed(turn, result, world, &mut effects),
+            Event::Applied { turn, id, outcome } => {
+                if turn == self.turn {
+                    self.applied(&id, outcome, world.now);
+                }
+                return effects; // the front is planned anew when all of it is done
+            }
+            Event::FrontDone { turn } => {
+                if turn == self.turn && matches!(self.phase, Phase::Applying(_)) {
+                    self.phase = Phase::Starting;
+                }
+            }
+            Event::Probed { plan, changes } => self.probed(&plan, changes),
+        }
+        self.look(world, &mut effects);
+        self.think(world, &mut effects);
+        self.refresh_word(world.now);
+        effects
+    }
+
+    fn specified(&mut self, app: Arc<App>, effects: &mut Vec<Effect>) {
+        self.spec_faults.clear();
+        let old = self.app.as_ref();
+        if old.is_none_or(|old| old.source_digest != app.source_digest) {
+            self.look_again = true;
+        }
+        if app.refresh.is_some() {
+            self.look_again = true;
+            effects.push(Effect::Heard);
+        }
+        if let Some(requested) = app.requested.clone() {
+            if self.order.is_none() {
+                self.order = Some(crate::orders::Order::from_spec(requested));
+            }
+            effects.push(Effect::Heard);
+        }
+        self.app = Some(app);
+    }
+
+    fn recalled(&mut self, recalled: crate::event::Recalled, history: Vec<HistoryView>) {
+        self.record.known = true;
+        self.record.claimed = false;
+        self.record.resource_version = recalled.resource_version;
+        self.record.revision = recalled.revision;
+        self.record.spec = recalled.spec;
+        // What we know in memory and the record does not stays: the inventory only ever grows here.
+        for (id, entry) in recalled.entries {
+            let mine = self.inventory.entries.entry(id).or_default();
+            if mine.digest.is_none() {
+                *mine = entry;
+            }
+        }
+        if self.history.is_empty() {
+            self.live = history.first().map(|newest| newest.commit.clone());
+            self.history = history.into();
+        }
+    }
+
+    /// Which Application this is.
+    pub fn key(&self) -> &AppKey {
+        &self.key
+    }
+
+    /// The Application's uid: another one of the same name is another life.
+    pub fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// The app as it is meant, once that is known.
+    pub fn app(&self) -> Option<&Arc<App>> {
+        self.app.as_ref()
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Everything it may have touched.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The objects it was seen to have.
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// What git wants of it now: the next commit's, else the enforced one's.
+    pub fn desired(&self) -> Option<&Arc<Desired>> {
+        self.next.as_ref().or(self.enforced.as_ref()).map(|slot| &slot.desired)
+    }
+
+    /// The commit that the cluster is kept at.
+    pub fn enforced(&self) -> Option<&Slot> {
+        self.enforced.as_ref()
+    }
+
+    /// The JSON pointers that do not count as drift on this object.
+    pub fn ignored(&self, id: &ObjectId) -> Vec<String> {
+        let slot = self.enforced.as_ref().or(self.next.as_ref());
+        slot.and_then(|slot| slot.desired.get(id)).map(|w| w.ignored.clone()).unwrap_or_default()
+    }
+
+    /// The objects that were put back since this was last asked, each with the moment its drift was noticed.
+    pub fn take_healed(&mut self) -> Vec<(ObjectId, Timestamp)> {
+        std::mem::take(&mut self.healed)
+    }
+
+    /// The live object as it was when drift was noticed on it.
+    pub fn before(&self, id: &ObjectId) -> Option<&Arc<Manifest>> {
+        self.drift_live.get(id)
+    }
+
+    pub(crate) fn note(&mut self, at: Timestamp, source: &str, text: String) {
+        if self.events.front().is_some_and(|last| last.text == text) {
+            return;
+        }
+        self.events.push_front(EventView { at, text, source: source.to_owned() });
+        self.events.truncate(EVENTS);
+    }
+}
+
+/// Argo CD's self-heal back-off: 0, 2, 6, 18, 54, 162, then 300 seconds.
+pub(crate) fn heal_wait(times: u32) -> Duration {
+    match times {
+        0 => Duration::ZERO,
+        n => Duration::from_secs(2u64.saturating_mul(3u64.saturating_pow(n - 1)).min(300)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heal_back_off_is_argo_cds() {
+        let waits: Vec<u64> = (0..8).map(|n| heal_wait(n).as_secs()).collect();
+        assert_eq!(waits, [0, 2, 6, 18, 54, 162, 300, 300]);
+    }
+}

@@ -1,0 +1,252 @@
+//! An Application's status in Argo CD's shape: the only writer of it.
+//!
+//! Source: `argo-cd` 1.7 as its types define it; what it has no word for stands under `lockstep`.
+
+use lockstep_manifest::Health;
+use serde_json::{Map, Value, json};
+
+use crate::view::{AppView, HistoryView, OperationView, SyncStatus};
+
+/// The fields of `status` that we write. Others (a hydrator's, an older controller's) are left as they are.
+pub const STATUS_FIELDS: &[&str] = &[
+    "sync", "health", "resources", "operationState", "history", "conditions", "summary", "reconciledAt",
+    "sourceType", "controllerNamespace", "resourceHealthSource", "lockstep",
+];
+
+/// The status of this app.
+///
+/// Shape: every field of [`STATUS_FIELDS`] is there or null, so that a merge patch of it leaves nothing stale behind.
+/// Only `reconciledAt` changes without anything else having changed.
+pub fn status(view: &AppView) -> Value {
+    let revision = view.wanted.as_ref().map(|commit| commit.revision.as_str().to_owned());
+    let source = source(view);
+    let mut sync = json!({
+        "status": view.sync.text(),
+        "comparedTo": {
+            "source": source,
+            "destination": {"server": view.destination, "namespace": view.namespace},
+        },
+    });
+    if let Some(revision) = &revision {
+        sync["revision"] = json!(revision);
+    }
+    let mut conditions: Vec<Value> = view
+        .conditions
+        .iter()
+        .map(|c| {
+            json!({"type": c.kind, "message": c.message, "lastTransitionTime": seconds(c.at)})
+        })
+        .collect();
+    conditions.sort_by_key(|c| c["type"].as_str().map(str::to_owned));
+    json!({
+        "sync": sync,
+        "health": health(&view.health),
+        "resources": resources(view),
+        "operationState": view.operation.as_ref().map(|operation| operation_state(operation, &source)),
+        "history": history(view.history.iter().rev(), &source),
+        "conditions": if conditions.is_empty() { Value::Null } else { Value::Array(conditions) },
+        "summary": {"images": images(view)},
+        "reconciledAt": view.compared_at.map(seconds),
+        "sourceType": if view.source.kind.is_empty() { Value::Null } else { json!(view.source.kind) },
+        "controllerNamespace": view.key.namespace,
+        "lockstep": ours(view),
+    })
+}
+
+/// What Argo CD has no word for: the one word, the sentence, what to do next, the policy and who decided it.
+fn ours(view: &AppView) -> Value {
+    let mut ours = Map::new();
+    ours.insert("state".to_owned(), json!(view.word.text().to_lowercase()));
+    if let Some(why) = &view.why {
+        ours.insert("reason".to_owned(), json!({"code": why.code, "text": why.text, "next": why.next}));
+    }
+    if let Some(policy) = &view.policy {
+        let by = |by: lockstep_app::policy::DecidedBy| match by {
+            lockstep_app::policy::DecidedBy::Application => "application",
+            lockstep_app::policy::DecidedBy::Environment => "environment",
+            lockstep_app::policy::DecidedBy::Both => "both",
+        };
+        ours.insert("policy".to_owned(), json!({
+            "environment": view.environment,
+            "newCommit": {"value": new_commit(policy.new_commit), "decidedBy": by(policy.new_commit_by)},
+            "drift": {"value": drift(policy.drift), "decidedBy": by(policy.drift_by)},
+            "deletion": {"value": deletion(policy.deletion), "decidedBy": by(policy.deletion_by)},
+        }));
+    }
+    if let Some(digest) = &view.plan_digest {
+        ours.insert("plan".to_owned(), json!(digest.0));
+    }
+    if let Some(live) = &view.live {
+        ours.insert("liveRevision".to_owned(), json!(live.revision.as_str()));
+    }
+    Value::Object(ours)
+}
+
+fn new_commit(policy: lockstep_app::NewCommitPolicy) -> &'static str {
+    use lockstep_app::NewCommitPolicy::{Apply, Approve, Hold};
+    match policy {
+        Apply => "apply",
+        Approve => "approve",
+        Hold => "hold",
+    }
+}
+
+fn drift(policy: lockstep_app::DriftPolicy) -> String {
+    use lockstep_app::DriftPolicy::{Heal, HealAfter, Report};
+    match policy {
+        Heal => "heal".to_owned(),
+        HealAfter(wait) => format!("healAfter: {}s", wait.as_secs()),
+        Report => "report".to_owned(),
+    }
+}
+
+fn deletion(policy: lockstep_app::DeletionPolicy) -> &'static str {
+    use lockstep_app::DeletionPolicy::{Approve, Keep, Prune};
+    match policy {
+        Prune => "prune",
+        Approve => "approve",
+        Keep => "keep",
+    }
+}
+
+fn source(view: &AppView) -> Value {
+    json!({
+        "repoURL": view.source.remote,
+        "path": view.source.path,
+        "targetRevision": view.source.target,
+    })
+}
+
+fn health(health: &Health) -> Value {
+    // Argo CD has no neutral word on an app: what has no rule counts as healthy.
+    let word = if *health == Health::None { "Healthy" } else { health.word() };
+    match health.why() {
+        Some(why) if !why.is_empty() => json!({"status": word, "message": why}),
+        _ => json!({"status": word, "message": null}),
+    }
+}
+
+fn resources(view: &AppView) -> Value {
+    let mut rows: Vec<(String, Value)> = view
+        .objects
+        .iter()
+        .map(|object| {
+            let id = &object.id;
+            let mut row = Map::new();
+            let mut put = |key: &str, value: &str| {
+                if !value.is_empty() {
+                    row.insert(key.to_owned(), json!(value));
+                }
+            };
+            put("group", &id.group);
+            put("version", &object.version);
+            put("kind", &id.kind);
+            put("namespace", &id.namespace);
+            put("name", &id.name);
+            put("status", object.sync.text());
+            if object.requires_pruning {
+                row.insert("requiresPruning".to_owned(), json!(true));
+            }
+            if object.wave != 0 {
+                row.insert("syncWave".to_owned(), json!(object.wave));
+            }
+            if object.health != Health::None {
+                row.insert("health".to_owned(), match object.health.why() {
+                    Some(why) if !why.is_empty() => {
+                        json!({"status": object.health.word(), "message": why})
+                    }
+                    _ => json!({"status": object.health.word()}),
+                });
+            }
+            let key = format!("{}/{}/{}/{}", id.group, id.kind, id.namespace, id.name);
+            (key, Value::Object(row))
+        })
+        .collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    Value::Array(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn operation_state(operation: &OperationView, source: &Value) -> Value {
+    let revision = operation.revision.as_ref().map(lockstep_app::app::Revision::as_str);
+    let automated = operation.by == "automated";
+    let by = if automated { json!({"automated": true}) } else { json!({"username": operation.by}) };
+    let results: Vec<Value> = operation
+        .results
+        .iter()
+        .map(|result| {
+            json!({
+                "group": result.id.group, "version": result.version, "kind": result.id.kind,
+                "namespace": result.id.namespace, "name": result.id.name, "status": result.status,
+                "message": result.message, "syncPhase": "Sync",
+                "hookPhase": if result.status == "SyncFailed" { "Failed" } else { "Succeeded" },
+            })
+        })
+        .collect();
+    json!({
+        "operation": {"sync": {"revision": revision, "prune": true}, "initiatedBy": by},
+        "phase": operation.phase.text(),
+        "message": operation.message,
+        "startedAt": seconds(operation.started_at),
+        "finishedAt": operation.finished_at.map(seconds),
+        "syncResult": {
+            "revision": revision.unwrap_or_default(), "source": source, "resources": results,
+        },
+    })
+}
+
+fn history<'a>(entries: impl Iterator<Item = &'a HistoryView>, source: &Value) -> Value {
+    let rows: Vec<Value> = entries
+        .map(|entry| {
+            let by = if entry.by == "automated" {
+                json!({"automated": true})
+            } else {
+                json!({"username": entry.by})
+            };
+            json!({
+                "id": entry.id, "revision": entry.commit.revision.as_str(), "source": source,
+                "deployStartedAt": seconds(entry.started_at), "deployedAt": seconds(entry.deployed_at),
+                "initiatedBy": by,
+                "lockstep": {"subject": entry.commit.subject, "author": entry.commit.author,
+                             "objects": entry.objects},
+            })
+        })
+        .collect();
+    if rows.is_empty() { Value::Null } else { Value::Array(rows) }
+}
+
+fn images(view: &AppView) -> Vec<String> {
+    view.images.clone()
+}
+
+/// Kubernetes writes whole seconds.
+fn seconds(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Is this what the status says already, but for the time of the comparison?
+pub fn says_the_same(published: &Value, status: &Value) -> bool {
+    STATUS_FIELDS.iter().filter(|field| **field != "reconciledAt").all(|field| {
+        without_nulls(&published[*field]) == without_nulls(&status[*field])
+    })
+}
+
+/// A server keeps no nulls, so they are left out of comparisons. Nesting is bounded by what we write ourselves.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key.clone(), without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+impl SyncStatus {
+    /// Is it known, and known to be equal?
+    pub fn is_synced(self) -> bool {
+        self == Self::Synced
+    }
+}
