@@ -243,7 +243,7 @@ impl Default for Retry {
             limit: Some(5),
             first: Duration::from_secs(5),
             factor: 2,
-            longest: Duration::from_secs(180),
+            longest: Duration::from_mins(3),
         }
     }
 }
@@ -314,6 +314,10 @@ pub struct Destination {
 
 /// Application-level sync options that this version acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent switches, as Argo CD has them"
+)]
 pub struct SyncOptions {
     /// `Prune=false`: nothing of this app is pruned.
     pub no_prune: bool,

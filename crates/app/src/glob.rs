@@ -109,10 +109,11 @@ impl Glob {
 /// A star may be done before it took anything.
 fn skip_stars(tokens: &[Token], at: &mut [bool]) {
     for (i, token) in tokens.iter().enumerate() {
-        if matches!(token, Token::Within | Token::Across) && at.get(i) == Some(&true) {
-            if let Some(next) = at.get_mut(i + 1) {
-                *next = true;
-            }
+        if matches!(token, Token::Within | Token::Across)
+            && at.get(i) == Some(&true)
+            && let Some(next) = at.get_mut(i + 1)
+        {
+            *next = true;
         }
     }
 }

@@ -346,23 +346,33 @@ fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool
                     "write foreground, background or orphan",
                 ),
             },
-            // What Lockstep always does, or what changes nothing.
-            (
-                "ServerSideApply"
-                | "ApplyOutOfSyncOnly"
-                | "Validate"
-                | "SkipDryRunOnMissingResource",
-                "true",
-            )
-            | ("Prune" | "Delete", "true")
-            | (
-                "Replace" | "Force" | "FailOnSharedResource" | "ClientSideApplyMigration",
-                "false",
-            ) => {}
+            (name, value) if makes_no_difference(name, value) => {}
             _ => notes.left_aside(format!("spec.syncPolicy.syncOptions[{option}]")),
         }
     }
     (options, create_namespace, confirm_prune)
+}
+
+/// What Lockstep does in any case, or what says that nothing is to be different.
+fn makes_no_difference(name: &str, value: &str) -> bool {
+    match value {
+        "true" => matches!(
+            name,
+            "ServerSideApply"
+                | "ApplyOutOfSyncOnly"
+                | "Validate"
+                | "SkipDryRunOnMissingResource"
+                | "Prune"
+                | "Delete"
+        ),
+        "false" => {
+            matches!(
+                name,
+                "Replace" | "Force" | "FailOnSharedResource" | "ClientSideApplyMigration"
+            )
+        }
+        _ => false,
+    }
 }
 
 fn ignore(spec: &ApplicationSpec, notes: &mut Notes) -> Vec<Ignore> {

@@ -140,13 +140,13 @@ struct Place {
 
 /// One entry of a list of kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Kind {
+struct KindRule {
     group: Glob,
     kind: Glob,
     name: Option<Glob>,
 }
 
-impl Kind {
+impl KindRule {
     fn matches(&self, gk: &GroupKind, name: &str) -> bool {
         self.group.matches(&gk.group)
             && self.kind.matches(&gk.kind)
@@ -163,10 +163,10 @@ pub struct Project {
     pub not_acted_on: Vec<String>,
     sources: Vec<Pattern>,
     destinations: Vec<Place>,
-    cluster_allowed: Vec<Kind>,
-    cluster_denied: Vec<Kind>,
-    namespaced_allowed: Option<Vec<Kind>>,
-    namespaced_denied: Vec<Kind>,
+    cluster_allowed: Vec<KindRule>,
+    cluster_denied: Vec<KindRule>,
+    namespaced_allowed: Option<Vec<KindRule>>,
+    namespaced_denied: Vec<KindRule>,
 }
 
 impl Project {
@@ -371,7 +371,7 @@ impl Project {
     fn allows_kind(&self, write: &Write, scope: Scope) -> Result<(), Refused> {
         let gk = write.id.group_kind();
         let name = write.id.name.as_str();
-        let listed = |list: &[Kind]| list.iter().any(|kind| kind.matches(&gk, name));
+        let listed = |list: &[KindRule]| list.iter().any(|kind| kind.matches(&gk, name));
         let entry = format!("{{group: {:?}, kind: {}}}", gk.group, gk.kind);
         let (allowed, allow_rule, denied, deny_rule) = match scope {
             Scope::Namespaced => (
@@ -447,10 +447,10 @@ struct Kinds<'a> {
 }
 
 impl Kinds<'_> {
-    fn cluster(&mut self, list: &str, rules: &[ClusterResourceRule]) -> Vec<Kind> {
+    fn cluster(&mut self, list: &str, rules: &[ClusterResourceRule]) -> Vec<KindRule> {
         let rules = rules.iter().enumerate();
         rules
-            .map(|(i, rule)| Kind {
+            .map(|(i, rule)| KindRule {
                 group: self.glob(list, i, "group", &rule.group),
                 kind: self.glob(list, i, "kind", &rule.kind),
                 name: (!rule.name.is_empty()).then(|| self.glob(list, i, "name", &rule.name)),
@@ -458,10 +458,10 @@ impl Kinds<'_> {
             .collect()
     }
 
-    fn namespaced(&mut self, list: &str, rules: &[ResourceRule]) -> Vec<Kind> {
+    fn namespaced(&mut self, list: &str, rules: &[ResourceRule]) -> Vec<KindRule> {
         let rules = rules.iter().enumerate();
         rules
-            .map(|(i, rule)| Kind {
+            .map(|(i, rule)| KindRule {
                 group: self.glob(list, i, "group", &rule.group),
                 kind: self.glob(list, i, "kind", &rule.kind),
                 name: None,

@@ -66,8 +66,9 @@ fn prune(schema: &Value, value: &mut Value, depth: usize) {
         }
         Value::Array(list) => {
             if let Some(schema) = schema.get("items") {
-                list.iter_mut()
-                    .for_each(|value| prune(schema, value, depth - 1));
+                for value in list {
+                    prune(schema, value, depth - 1);
+                }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -61,7 +61,7 @@ pub(crate) fn path(pointer: &str) -> String {
         if part.contains(['.', '/'])
             || (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
         {
-            text.push_str(&format!("[{part}]"));
+            text.extend(["[", &part, "]"]);
         } else {
             if !text.is_empty() {
                 text.push('.');

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A hundred years: longer than any wait that is meant, short enough that adding two cannot overflow.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// Reads `300ms`, `60s`, `5m`, `1h30m` and `1.5h`, as Go writes them. None: it is no duration, or longer than a
 /// hundred years.
@@ -29,8 +29,8 @@ pub fn duration(text: &str) -> Option<Duration> {
             "us" | "µs" => Duration::from_micros(1),
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
             _ => return None,
         };
         total = total.checked_add(times(number, unit)?)?;
@@ -73,7 +73,7 @@ pub fn show_duration(duration: Duration) -> String {
             _ => seconds % 60,
         };
         if of_larger > 0 {
-            text.push_str(&format!("{of_larger}{unit}"));
+            text.extend([of_larger.to_string().as_str(), unit]);
         }
     }
     if text.is_empty() {

@@ -38,28 +38,10 @@ pub use status::*;
     derive = "PartialEq",
     doc = "One app: which manifests from git belong where, and what may happen to them by itself.",
     crates(kube_core = "::kube_core", kube = "::kube_derive"),
-    printcolumn(
-        name = "Sync Status",
-        type_ = "string",
-        json_path = ".status.sync.status"
-    ),
-    printcolumn(
-        name = "Health Status",
-        type_ = "string",
-        json_path = ".status.health.status"
-    ),
-    printcolumn(
-        name = "Revision",
-        type_ = "string",
-        json_path = ".status.sync.revision",
-        priority = 10
-    ),
-    printcolumn(
-        name = "Project",
-        type_ = "string",
-        json_path = ".spec.project",
-        priority = 10
-    )
+    printcolumn = r#"{"name":"Sync Status","type":"string","jsonPath":".status.sync.status"}"#,
+    printcolumn = r#"{"name":"Health Status","type":"string","jsonPath":".status.health.status"}"#,
+    printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".status.sync.revision","priority":10}"#,
+    printcolumn = r#"{"name":"Project","type":"string","jsonPath":".spec.project","priority":10}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationFields {
@@ -341,3 +323,6 @@ pub struct InitiatedBy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automated: Option<bool>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,12 +51,12 @@ pub fn readable(root: &Value, pointer: &str) -> String {
                     item.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
                 })
             });
-            text.push_str(&format!("[{}]", name.unwrap_or(part)));
+            text.extend(["[", &name.unwrap_or(part), "]"]);
             at = item;
             continue;
         }
         if part.contains(['.', '/']) {
-            text.push_str(&format!("[{part}]"));
+            text.extend(["[", &part, "]"]);
         } else {
             if !text.is_empty() {
                 text.push('.');

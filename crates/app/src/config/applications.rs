@@ -106,24 +106,15 @@ fn application(value: &Value, environments: Option<&Environments>) -> Vec<SpecEr
         }
     };
     errors.extend(findings.unknown);
-    let labelled;
-    let environments = match environments {
-        Some(known) => known,
-        None => {
-            labelled = Environments::new(
-                read.label(ENVIRONMENT_LABEL)
-                    .map(|name| Environment {
-                        name: name.to_owned(),
-                        new_commit: None,
-                        drift: None,
-                        deletion: None,
-                    })
-                    .into_iter()
-                    .collect(),
-            );
-            &labelled
-        }
-    };
+    // Without a configuration whatever the label names is there, and leaves every axis to the Application.
+    let labelled = read.label(ENVIRONMENT_LABEL).map(|name| Environment {
+        name: name.to_owned(),
+        new_commit: None,
+        drift: None,
+        deletion: None,
+    });
+    let labelled = Environments::new(labelled.into_iter().collect());
+    let environments = environments.unwrap_or(&labelled);
     errors.extend(lower(&read, environments).err().unwrap_or_default());
     errors
 }

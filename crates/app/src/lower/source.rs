@@ -2,7 +2,7 @@
 
 use super::Notes;
 use crate::app::{Directory, NotARemote, Source, SourceType};
-use crate::v1alpha1::{ApplicationSource, ApplicationSpec, SourceKustomize};
+use crate::v1alpha1::{ApplicationSource, ApplicationSpec, SourceJsonnet, SourceKustomize};
 
 /// The sources that render something, in order. One that is there only to be pointed at renders nothing.
 pub(super) fn sources(spec: &ApplicationSpec, notes: &mut Notes) -> Vec<Source> {
@@ -202,7 +202,7 @@ fn kind(at: &str, written: &ApplicationSource, notes: &mut Notes) -> SourceType 
             if directory
                 .jsonnet
                 .as_ref()
-                .is_some_and(|j| *j != Default::default())
+                .is_some_and(|j| *j != SourceJsonnet::default())
             {
                 notes.error(
                     format!("{at}/directory/jsonnet"),

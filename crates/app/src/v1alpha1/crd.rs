@@ -48,11 +48,31 @@ pub fn crds() -> Vec<Value> {
     vec![application, project, record]
 }
 
-/// The definition without what only servers fill in.
+/// The definition without what only servers fill in, and without defaults.
 fn written(crd: &impl serde::Serialize) -> Value {
     let mut value = serde_json::to_value(crd).expect("a definition is plain data");
     if let Some(map) = value.as_object_mut() {
         map.remove("status");
     }
+    if let Some(schema) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        drop_defaults(schema);
+    }
     value
+}
+
+/// A default in a schema is written into users' objects by the API server, which would then differ from git.
+/// What is not given is decided where it is lowered.
+fn drop_defaults(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else {
+        return;
+    };
+    map.remove("default");
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(key) {
+            drop_defaults(inner);
+        }
+    }
+    if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(drop_defaults);
+    }
 }

@@ -23,15 +23,10 @@ pub const APPLYSET_PARENT: (&str, &str) = ("applyset.kubernetes.io/is-parent-typ
     derive = "PartialEq",
     doc = "What one app may have touched, who acts for it, and on which plan. Written by the daemon alone.",
     crates(kube_core = "::kube_core", kube = "::kube_derive"),
-    printcolumn(name = "App", type_ = "string", json_path = ".app.name"),
-    printcolumn(name = "Revision", type_ = "string", json_path = ".revision"),
-    printcolumn(name = "Epoch", type_ = "integer", json_path = ".epoch", priority = 10),
-    printcolumn(
-        name = "Holder",
-        type_ = "string",
-        json_path = ".holder",
-        priority = 10
-    )
+    printcolumn = r#"{"name":"App","type":"string","jsonPath":".app.name"}"#,
+    printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".revision"}"#,
+    printcolumn = r#"{"name":"Epoch","type":"integer","jsonPath":".epoch","priority":10}"#,
+    printcolumn = r#"{"name":"Holder","type":"string","jsonPath":".holder","priority":10}"#
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct RecordFields {
