@@ -1,1 +1,23 @@
 //! Git remotes, fetched into trees.
+//!
+//! [`Sources::refs`] lists what a remote's names point to, [`Sources::resolve`] says which commit a target means, and
+//! [`Sources::tree`] brings that commit here and hands out its files. Nothing is checked out, no program is started,
+//! and no path that a repository names is ever opened on disk.
+//!
+//! Reading order: `refs`, `wire` (the protocol), `store` (the cache), `sources` (who shares what with whom).
+
+mod error;
+mod flight;
+mod objects;
+mod pack;
+mod packet;
+mod refs;
+mod snapshot;
+mod sources;
+mod store;
+mod wire;
+
+pub use error::{FetchError, SetupError, Why};
+pub use refs::Refs;
+pub use snapshot::{Commit, Snapshot};
+pub use sources::{Counts, Options, Sources};

@@ -1,0 +1,671 @@
+//! Bare repositories on disk, one for each remote and login: packs come in, objects go out.
+//!
+//! Layout of the cache directory, which belongs to one process at a time (a lock on a file descriptor, which dies with
+//! the process; lock files are never looked at):
+//!
+//! ```text
+//! lock                       held while we run
+//! incoming/                  quarantine, emptied at start
+//! 3f9c…-000002.git/          digest of remote and Secret, and which clone of it this is
+//!   HEAD config refs/        so that `git --git-dir` can read it
+//!   shallow                  the commits that are here as a whole; one line each, oldest first
+//!   objects/pack/
+//! ```
+//!
+//! A pack is written and indexed in quarantine, moved into place, and checked to hold everything that its commit
+//! needs; only then is the commit listed in `shallow`. Every fetch adds a pack and nothing tidies, so past a bound a
+//! fresh clone is made beside the old one and takes its place; the old one goes when its last reader does.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gix::ObjectId;
+use gix::hash::Kind;
+use gix::objs::{CommitRef, Exists as _, Find as _, TreeRef, tree::EntryKind};
+use gix::odb::{self, HandleArc};
+
+use crate::error::SetupError;
+use crate::pack::{PackReader, Reading};
+
+/// Past this many packs every lookup asks too many indices, and a clone of one commit is cheaper than keeping them.
+const MOST_PACKS: usize = 50;
+
+/// The slots for packs that gix reserves when it opens a repository; more than `MOST_PACKS` and what may come at once.
+const PACK_SLOTS: u16 = 128;
+
+/// A clone that grew to this many times its largest pack is worth replacing.
+const GROWTH: u64 = 3;
+
+/// Below this size growth is nobody's concern.
+const SMALL_BYTES: u64 = 16 << 20;
+
+/// How many commits are named to the server as a base for what it sends. The newest few hold nearly everything.
+const HAVES: usize = 8;
+
+/// How many commits are remembered as complete; older ones would be fetched again.
+const MOST_COMMITS: usize = 4096;
+
+/// Decoded bases kept by each of our handles: a few hundred manifests.
+const PACK_CACHE_BYTES: usize = 2 << 20;
+
+/// Handles kept for the next reader. Renders run on as many threads as there are cores, and few at once.
+const HANDLES: usize = 4;
+
+/// The largest folder object that is read: some 600,000 entries.
+pub(crate) const LARGEST_FOLDER_BYTES: u64 = 32 << 20;
+
+/// How many entries one commit may have. Linux, as a tree, has 90,000.
+const MOST_ENTRIES: usize = 2_000_000;
+
+/// Why something could not be stored or read.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    Full,
+    Disk(io::Error),
+    Corrupt(&'static str),
+    NotACommit(ObjectId),
+    TooLarge(&'static str, String),
+    LargeObject { size: u64, limit: u64 },
+    Stopped,
+    BrokeOff,
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full,
+            _ => Self::Disk(error),
+        }
+    }
+}
+
+/// Limits that hold for every repository.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) repository_bytes: u64,
+    pub(crate) object_bytes: usize,
+}
+
+/// The cache directory.
+pub(crate) struct Cache {
+    directory: PathBuf,
+    limits: Limits,
+    next: AtomicU64,
+    /// Never read: dropping it releases the directory.
+    _guard: File,
+}
+
+impl Cache {
+    /// Takes the directory, and removes what a killed process may have left in it.
+    pub(crate) fn open(directory: &Path, limits: Limits) -> Result<Self, SetupError> {
+        let failed = |cause| SetupError::Directory {
+            path: directory.to_owned(),
+            cause,
+        };
+        make(directory).map_err(failed)?;
+        let directory = directory.canonicalize().map_err(failed)?;
+        let guard = File::create(directory.join("lock")).map_err(failed)?;
+        match guard.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(SetupError::InUse { path: directory }),
+            Err(fs::TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
+        tidy(&directory).map_err(failed)?;
+        Ok(Self {
+            directory,
+            limits,
+            next: AtomicU64::new(0),
+            _guard: guard,
+        })
+    }
+
+    /// The repository of `digest`, when one is here.
+    pub(crate) fn repository(&self, digest: &str) -> Result<Option<Store>, StoreError> {
+        match newest(&self.directory, digest)? {
+            // One that lacks its own files is as good as none: the next clone goes beside it.
+            Some((_, path)) if !path.join("config").exists() => Ok(None),
+            Some((generation, path)) => Store::open(path, generation, self.limits).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a pack with a commit into `store`.
+    pub(crate) fn take_in(
+        &self,
+        store: &Store,
+        commit: ObjectId,
+        pack: &mut PackReader,
+        stop: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let quarantine = self.quarantine()?;
+        store.take_in(&quarantine.0, commit, pack, stop)
+    }
+
+    /// Makes a repository of a pack with a commit, and puts it into the place of what `digest` had.
+    pub(crate) fn clone_from(
+        &self,
+        digest: &str,
+        hash: Kind,
+        commit: ObjectId,
+        pack: &mut PackReader,
+        stop: &AtomicBool,
+    ) -> Result<Store, StoreError> {
+        let generation =
+            newest(&self.directory, digest)?.map_or(1, |(generation, _)| generation + 1);
+        let quarantine = self.quarantine()?;
+        let path = quarantine.0.join("repository");
+        skeleton(&path, hash)?;
+        Store::open(path.clone(), generation, self.limits)?.take_in(
+            &quarantine.0,
+            commit,
+            pack,
+            stop,
+        )?;
+        let place = self.directory.join(format!("{digest}-{generation:06}.git"));
+        fs::rename(&path, &place)?;
+        Store::open(place, generation, self.limits)
+    }
+
+    fn quarantine(&self) -> Result<Quarantine, StoreError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.directory.join("incoming").join(number.to_string());
+        make(&path)?;
+        Ok(Quarantine(path))
+    }
+}
+
+/// A directory that goes away with this value.
+struct Quarantine(PathBuf);
+
+impl Drop for Quarantine {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+/// Makes a directory that only we can read: private repositories end up in it.
+fn make(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+/// Removes a directory; one that stays costs room until the next start and is otherwise harmless.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(%error, "a directory of the git cache could not be removed");
+    }
+}
+
+/// `3f9c…-000002.git` as digest and number.
+fn parse_name(name: &str) -> Option<(&str, u64)> {
+    let (digest, generation) = name.strip_suffix(".git")?.split_once('-')?;
+    Some((digest, generation.parse().ok()?))
+}
+
+/// The newest clone of a digest.
+fn newest(directory: &Path, digest: &str) -> io::Result<Option<(u64, PathBuf)>> {
+    let mut newest = None;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some((is, generation)) = entry.file_name().to_str().and_then(parse_name)
+            && is == digest
+            && newest.as_ref().is_none_or(|(newer, _)| *newer < generation)
+        {
+            newest = Some((generation, entry.path()));
+        }
+    }
+    Ok(newest)
+}
+
+/// Empties the quarantine, removes clones that were replaced, and every lock and half-moved pack.
+fn tidy(directory: &Path) -> io::Result<()> {
+    let incoming = directory.join("incoming");
+    remove(&incoming);
+    make(&incoming)?;
+    let mut keep: BTreeMap<String, u64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some((digest, generation)) = entry.file_name().to_str().and_then(parse_name) {
+            let newest = keep.entry(digest.to_owned()).or_insert(generation);
+            *newest = generation.max(*newest);
+            found.push((digest.to_owned(), generation, entry.path()));
+        }
+    }
+    for (digest, generation, path) in found {
+        if keep.get(&digest) != Some(&generation) {
+            remove(&path);
+            continue;
+        }
+        for folder in [path.clone(), path.join("objects/pack")] {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries {
+                let file = entry?.path();
+                let ending = file.extension().and_then(|ending| ending.to_str());
+                let stray = match ending {
+                    Some("lock" | "new" | "keep") => true,
+                    Some("pack") => !file.with_extension("idx").exists(),
+                    Some("idx") => !file.with_extension("pack").exists(),
+                    _ => false,
+                };
+                if stray {
+                    fs::remove_file(&file)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The least that makes a folder a bare repository.
+fn skeleton(path: &Path, hash: Kind) -> io::Result<()> {
+    make(&path.join("objects/pack"))?;
+    make(&path.join("refs"))?;
+    fs::write(path.join("HEAD"), "ref: refs/heads/main\n")?;
+    let config = match hash {
+        Kind::Sha256 => SHA256_CONFIG,
+        _ => "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+    };
+    fs::write(path.join("config"), config)
+}
+
+const SHA256_CONFIG: &str =
+    "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n";
+
+/// How much a repository holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Weight {
+    packs: usize,
+    bytes: u64,
+    largest: u64,
+}
+
+/// One bare repository.
+pub(crate) struct Store {
+    path: PathBuf,
+    generation: u64,
+    pub(crate) hash: Kind,
+    limits: Limits,
+    objects: Arc<odb::Store>,
+    handles: Mutex<Vec<HandleArc>>,
+    /// What `shallow` says. The one writer is whoever holds the permit to fetch into this repository.
+    complete: Mutex<Vec<ObjectId>>,
+    suspect: AtomicBool,
+    replaced: AtomicBool,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.replaced.load(Ordering::Acquire) {
+            remove(&self.path);
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    fn open(path: PathBuf, generation: u64, limits: Limits) -> Result<Self, StoreError> {
+        let hash = if fs::read_to_string(path.join("config"))? == SHA256_CONFIG {
+            Kind::Sha256
+        } else {
+            Kind::Sha1
+        };
+        let options = odb::store::init::Options {
+            slots: odb::store::init::Slots::Given(PACK_SLOTS),
+            use_multi_pack_index: false,
+            alloc_limit_bytes: Some(limits.object_bytes),
+            current_dir: Some(path.clone()),
+            ..Default::default()
+        };
+        let objects =
+            odb::Store::at_opts(path.join("objects"), hash, &mut std::iter::empty(), options)?;
+        let store = Self {
+            hash,
+            generation,
+            limits,
+            objects: Arc::new(objects),
+            handles: Mutex::default(),
+            complete: Mutex::default(),
+            suspect: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
+            path,
+        };
+        // What a power cut took away is not believed: packs are not flushed one by one, because all of this is a copy.
+        let listed = match fs::read_to_string(store.path.join("shallow")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let complete = store.with(|handle| {
+            listed
+                .lines()
+                .filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok())
+                .filter(|id| id.kind() == hash && handle.exists(id))
+                .collect()
+        });
+        *held(&store.complete) = complete;
+        Ok(store)
+    }
+
+    /// Is this commit here as a whole?
+    pub(crate) fn has(&self, commit: &ObjectId) -> bool {
+        !self.suspect.load(Ordering::Acquire) && held(&self.complete).contains(commit)
+    }
+
+    /// All commits that are here, oldest first.
+    pub(crate) fn commits(&self) -> Vec<ObjectId> {
+        held(&self.complete).clone()
+    }
+
+    /// What a pack for this repository may build on, newest first.
+    pub(crate) fn haves(&self) -> Vec<ObjectId> {
+        held(&self.complete)
+            .iter()
+            .rev()
+            .take(HAVES)
+            .copied()
+            .collect()
+    }
+
+    /// Is it time for a fresh clone?
+    pub(crate) fn is_worn(&self) -> Result<bool, StoreError> {
+        let weight = self.weight()?;
+        Ok(self.suspect.load(Ordering::Acquire)
+            || weight.packs >= MOST_PACKS
+            || weight.bytes > GROWTH * weight.largest.max(SMALL_BYTES)
+            || (weight.packs > 1 && weight.bytes > self.limits.repository_bytes))
+    }
+
+    fn weight(&self) -> Result<Weight, StoreError> {
+        let mut weight = Weight::default();
+        for entry in fs::read_dir(self.path.join("objects/pack"))? {
+            let entry = entry?;
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|ending| ending == "pack")
+            {
+                let bytes = entry.metadata()?.len();
+                weight.packs += 1;
+                weight.bytes += bytes;
+                weight.largest = weight.largest.max(bytes);
+            }
+        }
+        Ok(weight)
+    }
+
+    /// Something that has to be here is not, or is broken: the next fetch begins afresh.
+    pub(crate) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+
+    /// Another clone has taken its place: the files go when the last reader does.
+    pub(crate) fn replaced_by(&self, other: &Self) {
+        if other.generation > self.generation {
+            self.replaced.store(true, Ordering::Release);
+        }
+    }
+
+    /// Runs `read` with a handle of its own, kept afterwards for the next reader with what it has cached.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&HandleArc) -> T) -> T {
+        let kept = held(&self.handles).pop();
+        let handle = kept.unwrap_or_else(|| {
+            HandleArc::from(self.objects.to_handle_arc()).with_pack_cache(|| {
+                Box::new(odb::pack::cache::lru::MemoryCappedHashmap::new(
+                    PACK_CACHE_BYTES,
+                ))
+            })
+        });
+        let result = read(&handle);
+        let mut handles = held(&self.handles);
+        if handles.len() < HANDLES {
+            handles.push(handle);
+        }
+        result
+    }
+
+    /// Reads an object of a kind and at most so many bytes. What is missing or broken makes the repository suspect.
+    pub(crate) fn object(
+        &self,
+        id: &ObjectId,
+        kind: gix::objs::Kind,
+        limit: u64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let result = self.with(|handle| read(handle, id, kind, limit));
+        if matches!(result, Err(StoreError::Corrupt(_))) {
+            self.suspect();
+        }
+        result
+    }
+
+    fn take_in(
+        &self,
+        quarantine: &Path,
+        commit: ObjectId,
+        pack: &mut PackReader,
+        stop: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let result = self
+            .add(quarantine, pack, stop)
+            .and_then(|()| self.check(commit, stop))
+            .and_then(|()| self.list(commit));
+        // The pack may be broken because what it builds on is.
+        if matches!(result, Err(StoreError::Corrupt(_))) {
+            self.suspect();
+        }
+        result
+    }
+
+    fn add(
+        &self,
+        quarantine: &Path,
+        pack: &mut PackReader,
+        stop: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let options = odb::pack::bundle::write::Options {
+            // Two cores and small packs: a second thread is already more than most need.
+            thread_limit: Some(2),
+            alloc_limit_bytes: Some(self.limits.object_bytes),
+            ..Default::default()
+        };
+        let bases = (!held(&self.complete).is_empty())
+            .then(|| HandleArc::from(self.objects.to_handle_arc()));
+        let written = odb::pack::Bundle::write_to_directory(
+            pack,
+            Some(quarantine),
+            &mut gix::progress::Discard,
+            stop,
+            bases,
+            self.hash,
+            options,
+        )
+        .map_err(|error| self.unwritten(&error, pack, stop))?;
+        let (Some(data), Some(index)) = (written.data_path, written.index_path) else {
+            return Err(StoreError::Corrupt("the pack was not written"));
+        };
+        // The index goes last: a pack without one is not seen.
+        for file in [data, index] {
+            let name = file
+                .file_name()
+                .ok_or(StoreError::Corrupt("the pack has no name"))?;
+            fs::rename(&file, self.path.join("objects/pack").join(name))?;
+        }
+        Ok(())
+    }
+
+    fn unwritten(&self, error: &gix::Error, pack: &PackReader, stop: &AtomicBool) -> StoreError {
+        let disk = error
+            .iter_errors()
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .find(|error| error.raw_os_error().is_some());
+        match pack.reading() {
+            Reading::BrokeOff => StoreError::BrokeOff,
+            _ if stop.load(Ordering::Relaxed) => StoreError::Stopped,
+            _ if error.is_resource_exhausted() => {
+                StoreError::TooLarge("an object", format!("{} bytes", self.limits.object_bytes))
+            }
+            Reading::Under | Reading::Ended => match disk {
+                Some(error) => io::Error::from(error.kind()).into(),
+                None => StoreError::Corrupt("the pack that it sent is broken"),
+            },
+        }
+    }
+
+    /// Looks whether everything that a commit needs is here.
+    ///
+    /// Folders that are the same in the newest complete commit are not looked into, so that the work follows what
+    /// changed and not the size of the repository. No folder is entered twice: ten folders of ten equal entries each
+    /// are cheap to send and 10^10 to walk.
+    fn check(&self, commit: ObjectId, stop: &AtomicBool) -> Result<(), StoreError> {
+        let before = held(&self.complete).last().copied();
+        self.with(|handle| {
+            let root = root_of(handle, &commit, self.hash)?;
+            let before = before.and_then(|before| root_of(handle, &before, self.hash).ok());
+            let mut folders = vec![(root, before)];
+            let mut seen = HashSet::from([root]);
+            let mut entries = 0;
+            while let Some((folder, before)) = folders.pop() {
+                if Some(folder) == before {
+                    continue;
+                }
+                if stop.load(Ordering::Relaxed) {
+                    return Err(StoreError::Stopped);
+                }
+                let data = read(handle, &folder, gix::objs::Kind::Tree, LARGEST_FOLDER_BYTES)?;
+                let known = match before {
+                    Some(before) => {
+                        read(handle, &before, gix::objs::Kind::Tree, LARGEST_FOLDER_BYTES)?
+                    }
+                    None => Vec::new(),
+                };
+                let known: BTreeMap<&[u8], ObjectId> = entries_of(&known, self.hash)?
+                    .map(|entry| (entry.filename.as_ref(), entry.oid.to_owned()))
+                    .collect();
+                for entry in entries_of(&data, self.hash)? {
+                    entries += 1;
+                    if entries > MOST_ENTRIES {
+                        return Err(StoreError::TooLarge(
+                            "the tree",
+                            format!("{MOST_ENTRIES} entries"),
+                        ));
+                    }
+                    let id = entry.oid.to_owned();
+                    let before = known.get::<[u8]>(entry.filename.as_ref()).copied();
+                    if before == Some(id) {
+                        continue;
+                    }
+                    match entry.mode.kind() {
+                        EntryKind::Commit => {}
+                        EntryKind::Tree => {
+                            if seen.insert(id) {
+                                // A file may have become a folder: then there is nothing to compare with.
+                                let before = before.filter(|before| is_folder(handle, before));
+                                folders.push((id, before));
+                            }
+                        }
+                        EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
+                            if !handle.exists(&id) {
+                                return Err(StoreError::Corrupt(
+                                    "the pack that it sent lacks a file of the commit",
+                                ));
+                            }
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Lists a commit as complete.
+    fn list(&self, commit: ObjectId) -> Result<(), StoreError> {
+        let mut complete = held(&self.complete).clone();
+        complete.retain(|id| *id != commit);
+        complete.push(commit);
+        let surplus = complete.len().saturating_sub(MOST_COMMITS);
+        complete.drain(..surplus);
+        let next = self.path.join("shallow.new");
+        let mut file = File::create(&next)?;
+        for id in &complete {
+            writeln!(file, "{id}")?;
+        }
+        fs::rename(&next, self.path.join("shallow"))?;
+        *held(&self.complete) = complete;
+        Ok(())
+    }
+}
+
+fn read(
+    handle: &HandleArc,
+    id: &ObjectId,
+    kind: gix::objs::Kind,
+    limit: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let missing = StoreError::Corrupt("an object that has to be in the cache is not, or is broken");
+    let Ok(Some(header)) = odb::Header::try_header(handle, id) else {
+        return Err(missing);
+    };
+    if header.kind() != kind {
+        return Err(if kind == gix::objs::Kind::Commit {
+            StoreError::NotACommit(*id)
+        } else {
+            StoreError::Corrupt("an object is not of the kind that its folder says")
+        });
+    }
+    if header.size() > limit {
+        return Err(StoreError::LargeObject {
+            size: header.size(),
+            limit,
+        });
+    }
+    let mut data = Vec::new();
+    match handle.try_find(id, &mut data) {
+        Ok(Some(_)) => Ok(data),
+        Ok(None) | Err(_) => Err(missing),
+    }
+}
+
+fn is_folder(handle: &HandleArc, id: &ObjectId) -> bool {
+    odb::Header::try_header(handle, id)
+        .is_ok_and(|header| header.is_some_and(|header| header.kind().is_tree()))
+}
+
+/// The largest commit object that is read. Its message is nobody's novel.
+pub(crate) const LARGEST_COMMIT_BYTES: u64 = 1 << 20;
+
+fn root_of(handle: &HandleArc, commit: &ObjectId, hash: Kind) -> Result<ObjectId, StoreError> {
+    let data = read(
+        handle,
+        commit,
+        gix::objs::Kind::Commit,
+        LARGEST_COMMIT_BYTES,
+    )?;
+    let commit = CommitRef::from_bytes(&data, hash)
+        .map_err(|_| StoreError::Corrupt("its commit cannot be read"))?;
+    Ok(commit.tree())
+}
+
+fn entries_of(
+    data: &[u8],
+    hash: Kind,
+) -> Result<impl Iterator<Item = gix::objs::tree::EntryRef<'_>>, StoreError> {
+    let tree = TreeRef::from_bytes(data, hash)
+        .map_err(|_| StoreError::Corrupt("one of its folders cannot be read"))?;
+    Ok(tree.entries.into_iter())
+}
