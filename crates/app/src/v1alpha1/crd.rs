@@ -35,7 +35,7 @@ pub fn crds() -> Vec<Value> {
         }
         // Argo CD may have written more there than this version knows, and it must survive our writes.
         if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
-            status["x-kubernetes-preserve-unknown-fields"] = json!(true);
+            keep_unknown(status);
         }
         crd["metadata"]["labels"] = json!({
             "app.kubernetes.io/name": crd["metadata"]["name"],
@@ -58,6 +58,23 @@ fn written(crd: &impl serde::Serialize) -> Value {
         drop_defaults(schema);
     }
     value
+}
+
+/// Lets every map below take keys that the schema does not name; saying it at the top alone is not enough.
+fn keep_unknown(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(items) = map.get_mut("items") {
+        keep_unknown(items);
+    }
+    if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(keep_unknown);
+        map.insert(
+            "x-kubernetes-preserve-unknown-fields".to_owned(),
+            json!(true),
+        );
+    }
 }
 
 /// A default in a schema is written into users' objects by the API server, which would then differ from git.

@@ -10,7 +10,7 @@ pub const APPLYSET_PARENT: (&str, &str) = ("applyset.kubernetes.io/is-parent-typ
 
 /// What one app may have touched: written before the objects, and always a superset of what is there.
 ///
-/// It is data of the daemon, not a wish of a person: there is no spec.
+/// It is data of the daemon, not a wish of a person: its fields stand at the top.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "lockstep.dev",
