@@ -1,0 +1,227 @@
+//! The one way to change an object: an authorized [`Write`], sent with what must hold.
+
+use http::Method;
+use lockstep_app::Authorized;
+use lockstep_manifest::write::Propagation;
+use lockstep_manifest::{Gvk, Manifest, ObjectId, Verb, Write};
+use serde_json::{Value, json};
+
+use crate::call::{APPLY_PATCH, Answer, Ask, CallError, JSON};
+use crate::cluster::{Cluster, FIELD_MANAGER, parse_object, permission};
+use crate::error::{ClusterError, Permission};
+use crate::path;
+use crate::refusal::WriteError;
+use crate::served::{Lookup, Resource};
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The object as the server has it now, or would have it after a dry run. None: it is gone.
+    pub live: Option<Manifest>,
+    /// Was it made by this very request?
+    pub created: bool,
+    /// What the server said besides, such as fields it does not know.
+    pub warnings: Vec<String>,
+}
+
+impl Cluster {
+    /// Carries out a write.
+    ///
+    /// Shape: an apply is a server-side apply with force, manager `lockstep`; a dry run is the same with strict field
+    /// validation; a deletion carries uid and resourceVersion, and one that was already done is a success.
+    /// Bounds: one request and 30 s, and one discovery when the kind is not known.
+    /// Errors: every one names the object; where [`WriteError::outcome_unknown`] says so, look again before going on.
+    pub async fn write(&self, write: Authorized<Write>) -> Result<Written, WriteError> {
+        let write = write.into_inner();
+        match write.verb {
+            Verb::Apply => self.apply(write, FIELD_MANAGER, Mode::Real).await,
+            Verb::DryRun => self.apply(write, FIELD_MANAGER, Mode::DryRun).await,
+            Verb::Delete(how) => self.delete(&write, how).await,
+        }
+    }
+
+    /// Applies in another manager's name: for Application files, whose gate is their kind.
+    pub(crate) async fn apply(
+        &self,
+        write: Write,
+        manager: &str,
+        mode: Mode,
+    ) -> Result<Written, WriteError> {
+        let object = &write.id;
+        let resource = self.resource_to_write(&write.gvk, object).await?;
+        let Some(mut body) = write.body else {
+            return Err(invalid(object, "", "there is nothing to apply"));
+        };
+        if body.name() != object.name || body.kind() != object.kind {
+            return Err(invalid(object, "metadata.name", "it is not what the manifest says"));
+        }
+        if resource.namespaced {
+            if object.namespace.is_empty() {
+                return Err(invalid(object, "metadata.namespace", "this kind needs a namespace"));
+            }
+            body.set_namespace(Some(&object.namespace));
+        } else {
+            // A kustomization's `namespace:` reaches cluster-scoped objects too; the server would refuse it.
+            body.set_namespace(None);
+        }
+        demand(&mut body, &write.preconditions);
+        let path = object_path(&resource, object)?;
+        let options = match mode {
+            Mode::Real => "&fieldValidation=Warn",
+            Mode::DryRun => "&fieldValidation=Strict&dryRun=All",
+        };
+        let manager = path::escape(manager);
+        let path = format!("{path}?fieldManager={manager}&force=true{options}");
+        let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, body.to_bytes());
+        let permission = permission(&["create", "patch"], &resource, &object.namespace);
+        self.written(object, &write.gvk, &permission, self.call(ask).await)
+    }
+
+    /// Deletes exactly the object that was looked at.
+    async fn delete(&self, write: &Write, how: Propagation) -> Result<Written, WriteError> {
+        let object = &write.id;
+        let wanted = &write.preconditions;
+        let (Some(uid), Some(version)) = (&wanted.uid, &wanted.resource_version) else {
+            return Err(WriteError::Unguarded { object: object.clone() });
+        };
+        if uid.0.is_empty() || version.is_empty() {
+            return Err(WriteError::Unguarded { object: object.clone() });
+        }
+        let resource = self.resource_to_write(&write.gvk, object).await?;
+        let ask = delete_ask(&object_path(&resource, object)?, &uid.0, Some(version), how);
+        let permission = permission(&["delete"], &resource, &object.namespace);
+        let answer = self.call(ask).await;
+        match &answer {
+            Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => {
+                Ok(Written { live: None, created: false, warnings: Vec::new() })
+            }
+            _ => self.written(object, &write.gvk, &permission, answer),
+        }
+    }
+
+    /// Where the kind is, in a write's words.
+    pub(crate) async fn resource_to_write(
+        &self,
+        gvk: &Gvk,
+        object: &ObjectId,
+    ) -> Result<Resource, WriteError> {
+        if let Lookup::Found(resource) = self.served().find(gvk) {
+            return Ok(resource);
+        }
+        let (object, gvk) = (object.clone(), gvk.clone());
+        match self.discover_soon().await {
+            Ok(served) => match served.find(&gvk) {
+                Lookup::Found(resource) => Ok(resource),
+                Lookup::NotServed => {
+                    let instead = served.versions(&gvk.group_kind());
+                    Err(WriteError::NotServed { object, gvk, instead })
+                }
+                Lookup::Unknown(why) => Err(WriteError::KindUnknown { object, gvk, why }),
+            },
+            Err(ClusterError::Unauthorized { .. }) => Err(WriteError::Unauthorized { object }),
+            Err(ClusterError::TimedOut { after, .. }) => Err(WriteError::TimedOut { object, after }),
+            Err(ClusterError::Unreachable { why, .. }) => {
+                Err(WriteError::Unreachable { object, why })
+            }
+            Err(error) => Err(WriteError::KindUnknown { object, gvk, why: error.to_string() }),
+        }
+    }
+
+    /// What an answer to a write means.
+    pub(crate) fn written(
+        &self,
+        object: &ObjectId,
+        gvk: &Gvk,
+        permission: &Permission,
+        answer: Result<Answer, CallError>,
+    ) -> Result<Written, WriteError> {
+        let answer = answer
+            .map_err(|error| WriteError::from_call(object, gvk, permission, error))?;
+        let live = answered_object(&answer)
+            .map_err(|why| {
+                let error = CallError::NotUnderstood { why };
+                WriteError::from_call(object, gvk, permission, error)
+            })?;
+        let warnings = if object.group.is_empty() && object.kind == "Secret" {
+            // A warning may quote what it warns of (R10).
+            answer.warnings.iter().map(|_| "the API server sent a warning".to_owned()).collect()
+        } else {
+            answer.warnings
+        };
+        Ok(Written { live, created: answer.status == 201, warnings })
+    }
+}
+
+/// Is it meant?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Real,
+    DryRun,
+}
+
+/// The request to delete one object, with what must hold.
+pub(crate) fn delete_ask(path: &str, uid: &str, version: Option<&str>, how: Propagation) -> Ask {
+    let policy = match how {
+        Propagation::Foreground => "Foreground",
+        Propagation::Background => "Background",
+        Propagation::Orphan => "Orphan",
+    };
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": policy,
+        "preconditions": {"uid": uid},
+    });
+    if let Some(version) = version {
+        body["preconditions"]["resourceVersion"] = Value::from(version);
+    }
+    Ask::change(Method::DELETE, path.to_owned(), JSON, body.to_string().into_bytes())
+}
+
+/// The object of an answer; a deletion that is done answers a `Status` instead.
+fn answered_object(answer: &Answer) -> Result<Option<Manifest>, String> {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        kind: std::borrow::Cow<'a, str>,
+    }
+    let kind: Kind<'_> =
+        serde_json::from_slice(&answer.body).map_err(|error| crate::cluster::not_json(&error))?;
+    if kind.kind == "Status" { Ok(None) } else { parse_object(&answer.body).map(Some) }
+}
+
+/// Puts preconditions into what is applied: the server compares both with the live object.
+fn demand(body: &mut Manifest, wanted: &lockstep_manifest::Preconditions) {
+    let Some(Value::Object(metadata)) = body.body_mut().get_mut("metadata") else { return };
+    if let Some(uid) = &wanted.uid {
+        metadata.insert("uid".to_owned(), Value::from(uid.0.as_str()));
+    }
+    if let Some(version) = &wanted.resource_version {
+        metadata.insert("resourceVersion".to_owned(), Value::from(version.as_str()));
+    }
+}
+
+pub(crate) fn object_path(resource: &Resource, object: &ObjectId) -> Result<String, WriteError> {
+    path::object(resource, &object.namespace, &object.name)
+        .map_err(|error| invalid(object, "metadata.name", &error.to_string()))
+}
+
+fn invalid(object: &ObjectId, field: &str, message: &str) -> WriteError {
+    let causes = vec![(field.to_owned(), message.to_owned())];
+    WriteError::Invalid { object: object.clone(), causes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_names_uid_version_and_what_becomes_of_the_rest() {
+        let ask = delete_ask("/api/v1/x", "u-1", Some("7"), Propagation::Background);
+        let body: Value = serde_json::from_slice(&ask.body).expect("json");
+        assert_eq!(
+            body,
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+                   "preconditions": {"uid": "u-1", "resourceVersion": "7"}})
+        );
+    }
+}
