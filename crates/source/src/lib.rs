@@ -4,8 +4,11 @@
 //! [`Sources::tree`] brings that commit here and hands out its files. Nothing is checked out, no program is started,
 //! and no path that a repository names is ever opened on disk.
 //!
-//! Reading order: `refs`, `wire` (the protocol), `store` (the cache), `sources` (who shares what with whom).
+//! Reading order: `refs`, `wire` (the protocol), `cache` and `store` (the disk), `sources` (who shares what with whom).
 
+mod account;
+mod answer;
+mod cache;
 mod error;
 mod flight;
 mod objects;

@@ -1,22 +1,26 @@
 //! The front door: which commit does a target name, and what files does it hold?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use gix::ObjectId;
 use lockstep_app::app::{Login, RemoteUrl, Revision};
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::account::Account;
+use crate::answer::Speaks;
+use crate::cache::Cache;
 use crate::error::{FetchError, SetupError, Why};
 use crate::flight::Flights;
 use crate::pack::PackReader;
 use crate::refs::Refs;
 use crate::snapshot::Snapshot;
-use crate::store::{Cache, Limits, Store, StoreError};
-use crate::wire::{Account, PIECES_WAITING, Speaks, Wanted, Wire, object_id};
+use crate::store::{Limits, Store, StoreError};
+use crate::wire::{PIECES_WAITING, Wanted, Wire, object_id};
 
 /// Where the cache is, and the bounds of everything.
 #[derive(Clone, Debug)]
@@ -91,6 +95,8 @@ struct Inner {
 struct Place {
     digest: String,
     speaks: Mutex<Option<Arc<Speaks>>>,
+    /// The last listing.
+    refs: Mutex<Option<Arc<Refs>>>,
     store: OnceCell<Mutex<Option<Arc<Store>>>>,
     listing: Semaphore,
     fetching: Semaphore,
@@ -104,10 +110,36 @@ impl Place {
             .clone()
     }
 
+    fn set_refs(&self, refs: Option<Arc<Refs>>) {
+        *self.refs.lock().unwrap_or_else(PoisonError::into_inner) = refs;
+    }
+
+    /// Commits of `store` that refs still point to: a fresh clone brings them along, else each of them would be
+    /// fetched again one by one.
+    fn current(&self, store: &Store, but: ObjectId) -> Vec<ObjectId> {
+        let refs = self
+            .refs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(refs) = refs else { return Vec::new() };
+        let tips: HashSet<ObjectId> = refs
+            .iter()
+            .filter_map(|(_, revision)| object_id(revision))
+            .collect();
+        let mut commits = store.commits();
+        commits.retain(|commit| *commit != but && tips.contains(commit));
+        commits.truncate(MOST_BROUGHT_ALONG);
+        commits
+    }
+
     fn set_speaks(&self, speaks: Option<Arc<Speaks>>) {
         *self.speaks.lock().unwrap_or_else(PoisonError::into_inner) = speaks;
     }
 }
+
+/// How many commits a fresh clone brings along.
+const MOST_BROUGHT_ALONG: usize = 256;
 
 /// Tells the blocking side to give up when the async side does, for whatever reason.
 struct StopOnDrop(Arc<AtomicBool>);
@@ -247,6 +279,7 @@ impl Inner {
             Arc::new(Place {
                 digest: digest.clone(),
                 speaks: Mutex::default(),
+                refs: Mutex::default(),
                 store: OnceCell::new(),
                 listing: Semaphore::new(1),
                 fetching: Semaphore::new(1),
@@ -280,7 +313,9 @@ impl Inner {
                         .filter_map(|commit| commit.to_string().parse().ok())
                         .collect();
                 }
-                Ok(Arc::new(refs))
+                let refs = Arc::new(refs);
+                place.set_refs(Some(Arc::clone(&refs)));
+                Ok(refs)
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
@@ -362,8 +397,20 @@ impl Inner {
         if result.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
             place.set_speaks(None);
+            // A ref that it was to bring along may be gone by now.
+            place.set_refs(None);
         }
         result
+    }
+
+    async fn speaks(&self, account: &Account, place: &Place) -> Result<Arc<Speaks>, FetchError> {
+        if let Some(speaks) = place.speaks() {
+            return Ok(speaks);
+        }
+        self.ls_refs.fetch_add(1, Ordering::Relaxed);
+        let speaks = self.wire.capabilities(account).await?;
+        place.set_speaks(Some(Arc::clone(&speaks)));
+        Ok(speaks)
     }
 
     async fn fetch_once(
@@ -372,15 +419,7 @@ impl Inner {
         place: &Place,
         revision: &Revision,
     ) -> Result<Snapshot, FetchError> {
-        let speaks = match place.speaks() {
-            Some(speaks) => speaks,
-            None => {
-                self.ls_refs.fetch_add(1, Ordering::Relaxed);
-                let speaks = self.wire.capabilities(account).await?;
-                place.set_speaks(Some(Arc::clone(&speaks)));
-                speaks
-            }
-        };
+        let speaks = self.speaks(account, place).await?;
         let hash = speaks.hash;
         let commit = object_id(revision)
             .filter(|id| id.kind() == hash)
@@ -396,10 +435,14 @@ impl Inner {
         })
         .await?;
         let into = old.clone().filter(|store| !worn && store.hash == hash);
-        let wanted = Wanted {
-            commit,
-            have: into.as_ref().map(|store| store.haves()).unwrap_or_default(),
+        let also = match (&into, &old) {
+            (None, Some(old)) if old.hash == hash => place.current(old, commit),
+            _ => Vec::new(),
         };
+        let mut commits = also.clone();
+        commits.push(commit);
+        let have = into.as_ref().map(|store| store.haves()).unwrap_or_default();
+        let wanted = Wanted { commit, also, have };
 
         let _seat = self.wire.seat(account).await?;
         let after = self.fetch_deadline;
@@ -414,13 +457,13 @@ impl Inner {
                 let mut pack = PackReader::new(receive);
                 let store = match into {
                     Some(store) => {
-                        inner.cache.take_in(&store, commit, &mut pack, &stop)?;
+                        inner.cache.take_in(&store, &commits, &mut pack, &stop)?;
                         store
                     }
                     None => Arc::new(
                         inner
                             .cache
-                            .clone_from(&digest, hash, commit, &mut pack, &stop)?,
+                            .clone_from(&digest, hash, &commits, &mut pack, &stop)?,
                     ),
                 };
                 let snapshot = Snapshot::read(&store, commit)?;

@@ -317,7 +317,7 @@ fn answer(status: u16, headers: &[(&str, String)], body: &[u8]) -> Vec<u8> {
         body.len()
     );
     for (name, value) in headers {
-        answer.push_str(&format!("{name}: {value}\r\n"));
+        answer.extend([*name, ": ", value, "\r\n"]);
     }
     answer.push_str("\r\n");
     let mut answer = answer.into_bytes();
