@@ -1,5 +1,6 @@
 //! What a git host's answers mean: statuses, failures of the transport, and what a server says it can do.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use lockstep_app::app::RemoteUrl;
@@ -205,39 +206,41 @@ pub(crate) async fn body(account: &Account, mut response: Response) -> Result<Ve
 
 /// What the transport's error means; its text, which holds the address and may hold more, is left behind.
 pub(crate) fn unreachable(account: &Account, error: reqwest::Error) -> FetchError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    let mut why = None;
-    while let Some(error) = cause {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            why = Some(Why::Tls(tls.to_string()));
-        } else if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            use std::io::ErrorKind as Kind;
-            if let Some(tls) = io
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
-                why = Some(Why::Tls(tls.to_string()));
-            } else {
-                why = why.or(match io.kind() {
-                    Kind::ConnectionRefused => Some(Why::ConnectionRefused),
-                    Kind::ConnectionReset
-                    | Kind::ConnectionAborted
-                    | Kind::BrokenPipe
-                    | Kind::UnexpectedEof => Some(Why::BrokeOff),
-                    Kind::TimedOut => Some(Why::Silent),
-                    _ => None,
-                });
-            }
-        }
-        cause = error.source();
-    }
-    account.unreachable(why.unwrap_or(if error.is_timeout() {
+    account.unreachable(cause(&error).unwrap_or(if error.is_timeout() {
         Why::Silent
     } else if error.is_connect() {
         Why::NoConnection
     } else {
         Why::BrokeOff
     }))
+}
+
+/// Looks for what is known by its type in a chain of errors.
+fn cause(error: &(dyn std::error::Error + 'static)) -> Option<Why> {
+    let mut next = Some(error);
+    let mut why = None;
+    while let Some(error) = next {
+        next = error.source();
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(Why::Tls(tls.to_string()));
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            why = why.or(match io.kind() {
+                ErrorKind::ConnectionRefused => Some(Why::ConnectionRefused),
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof => Some(Why::BrokeOff),
+                ErrorKind::TimedOut => Some(Why::Silent),
+                _ => None,
+            });
+            // The source of an error that wraps another is that one's source, so it would be passed over.
+            if let Some(inner) = io.get_ref() {
+                next = Some(inner);
+            }
+        }
+    }
+    why
 }
 
 pub(crate) fn bad_listing(account: &Account, bad: &BadListing) -> FetchError {
@@ -251,5 +254,20 @@ pub(crate) fn bad_listing(account: &Account, bad: &BadListing) -> FetchError {
             what: "the list of refs",
             limit: format!("{LARGEST_LISTING_BYTES} bytes"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_found_however_deep_it_is_wrapped() {
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let wrapped = io::Error::other(io::Error::new(ErrorKind::InvalidData, tls.clone()));
+        assert_eq!(cause(&wrapped), Some(Why::Tls(tls.to_string())));
+        let refused = io::Error::other(io::Error::from(ErrorKind::ConnectionRefused));
+        assert_eq!(cause(&refused), Some(Why::ConnectionRefused));
+        assert_eq!(cause(&io::Error::other("no known cause")), None);
     }
 }
