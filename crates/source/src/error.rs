@@ -253,7 +253,7 @@ impl FetchError {
     pub fn hint(&self) -> String {
         match self {
             Self::Unreachable { why: Why::Tls(_), .. } => {
-                "Check the host's certificate, or name a file with its authority's certificate in `git.caFile`"
+                "Check the host's certificate, or add its authority to the certificates that the daemon's image trusts"
                     .to_owned()
             }
             Self::Unreachable { why: Why::Status(_) | Why::ServerError | Why::BrokeOff, .. } => {
@@ -301,7 +301,7 @@ impl FetchError {
             },
             Self::NotACommit { .. } => "Name a commit, or a tag that points to one".to_owned(),
             Self::TooLarge { .. } => {
-                "Move large files out of the repository, or raise the limit in `git` of the configuration".to_owned()
+                "Move large files out of the repository, or raise `git.limits` in the configuration".to_owned()
             }
             Self::TimedOut { .. } => {
                 "Look at the git host and the network; it is asked again with growing pauses".to_owned()

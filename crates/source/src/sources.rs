@@ -35,6 +35,10 @@ pub struct Options {
     pub largest_repository_bytes: u64,
     /// How large one file, folder or commit of a repository may be.
     pub largest_object_bytes: usize,
+    /// How many files and folders one commit may have.
+    pub most_files: usize,
+    /// How many commits are fetched at the same time, from all hosts together.
+    pub fetches_at_once: usize,
     /// How many requests go to one host at the same time.
     pub requests_per_host: usize,
     /// A PEM file with certificate authorities that are trusted besides the system's.
@@ -52,6 +56,10 @@ impl Options {
             fetch_timeout: Duration::from_secs(90),
             largest_repository_bytes: 1 << 30,
             largest_object_bytes: 128 << 20,
+            // Linux, as a tree, has 90,000.
+            most_files: 500_000,
+            // Each holds a thread and up to a core while its pack is indexed.
+            fetches_at_once: 8,
             // Hosts look askance at more from one address; HTTP/2 carries them all on one connection.
             requests_per_host: 8,
             ca_file: None,
@@ -80,6 +88,7 @@ struct Inner {
     wire: Wire,
     cache: Cache,
     fetch_deadline: Duration,
+    fetching: Semaphore,
     places: Mutex<HashMap<String, Arc<Place>>>,
     listings: Flights<(String, Vec<String>), Arc<Refs>>,
     fetches: Flights<(String, Revision), Snapshot>,
@@ -158,12 +167,14 @@ impl Sources {
         let limits = Limits {
             repository_bytes: options.largest_repository_bytes,
             object_bytes: options.largest_object_bytes,
+            files: options.most_files,
         };
         Ok(Self {
             inner: Arc::new(Inner {
                 wire: Wire::new(&options)?,
                 cache: Cache::open(&options.directory, limits)?,
                 fetch_deadline: options.fetch_timeout,
+                fetching: Semaphore::new(options.fetches_at_once.max(1)),
                 places: Mutex::default(),
                 listings: Flights::default(),
                 fetches: Flights::default(),
@@ -444,6 +455,7 @@ impl Inner {
         let have = into.as_ref().map(|store| store.haves()).unwrap_or_default();
         let wanted = Wanted { commit, also, have };
 
+        let _turn = permit(&self.fetching, account).await?;
         let _seat = self.wire.seat(account).await?;
         let after = self.fetch_deadline;
         let stop = StopOnDrop(Arc::default());

@@ -46,9 +46,6 @@ const HANDLES: usize = 4;
 /// The largest folder object that is read: some 600,000 entries.
 pub(crate) const LARGEST_FOLDER_BYTES: u64 = 32 << 20;
 
-/// How many entries one commit may have. Linux, as a tree, has 90,000.
-const MOST_ENTRIES: usize = 2_000_000;
-
 /// Why something could not be stored or read.
 #[derive(Debug)]
 pub(crate) enum StoreError {
@@ -78,6 +75,7 @@ impl From<io::Error> for StoreError {
 pub(crate) struct Limits {
     pub(crate) repository_bytes: u64,
     pub(crate) object_bytes: usize,
+    pub(crate) files: usize,
 }
 
 /// How much a repository holds.
@@ -361,10 +359,10 @@ impl Store {
                     .collect();
                 for entry in entries_of(&data, self.hash)? {
                     entries += 1;
-                    if entries > MOST_ENTRIES {
+                    if entries > self.limits.files {
                         return Err(StoreError::TooLarge(
                             "the tree",
-                            format!("{MOST_ENTRIES} entries"),
+                            format!("{} files", self.limits.files),
                         ));
                     }
                     let id = entry.oid.to_owned();
