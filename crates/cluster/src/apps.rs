@@ -92,6 +92,11 @@ impl Apps {
         Self { cluster, namespace: namespace.into() }
     }
 
+    /// The server that they are on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Which namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace

@@ -168,12 +168,15 @@ pub(crate) fn network(error: &(dyn StdError + 'static)) -> String {
     // The stack nests about six; a source that names itself must not hang us.
     let mut innermost = error;
     for _ in 0..16 {
-        if let Some(io) = innermost.downcast_ref::<std::io::Error>()
+        let io = innermost.downcast_ref::<std::io::Error>();
+        if let Some(io) = io
             && io.raw_os_error().is_some()
         {
             return io.kind().to_string();
         }
-        match innermost.source() {
+        // An io::Error's `source` is its content's source: the content itself would be passed over.
+        let content = io.and_then(std::io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
+        match content.or_else(|| innermost.source()) {
             Some(source) => innermost = source,
             None => break,
         }

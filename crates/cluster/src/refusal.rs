@@ -1,8 +1,8 @@
 //! Why a write did not happen: the server's refusals, told apart by code, reason and cause.
 //!
-//! Three refusals have neither a reason nor a cause of their own and are told apart by the fixed beginning of their
-//! text: what an admission webhook or policy denies, an exceeded quota, and a missing permission, all of which are
-//! `Forbidden` or `Invalid`. Immutable fields have the causes of invalid ones; the phrases are those of the validation
+//! Four refusals have neither a reason nor a cause of their own and are told apart by the fixed beginning of their
+//! text: what an admission webhook or policy denies, an exceeded quota, a missing permission (all of them `Forbidden`
+//! or `Invalid`), and an object that does not fit its schema (status 500 without a reason). Immutable fields have the causes of invalid ones; the phrases are those of the validation
 //! code. For Secrets no text of the server's is kept at all, because it may quote values (R10).
 
 use std::time::Duration;
@@ -358,14 +358,14 @@ impl WriteError {
                 retry_after: status.retry_after().map(Duration::from_secs),
             },
             400 | 422 => invalid(object, status),
-            500 if status.message.starts_with(UNTYPED) => invalid(object, status),
-            500.. => match unreachable_webhook(status) {
-                Some(webhook) => Self::WebhookDown { object, webhook },
+            500.. => match (untyped(status, secret), unreachable_webhook(status)) {
+                (Some(causes), _) => Self::Invalid { object, causes },
+                (None, Some(webhook)) => Self::WebhookDown { object, webhook },
                 // The server gave up on the request itself: as after a deadline of ours, nobody knows.
-                None if status.code == 504 => {
+                (None, None) if status.code == 504 => {
                     Self::TimedOut { object, after: crate::call::WRITE_DEADLINE }
                 }
-                None => other(object, status, shown(&status.message)),
+                (None, None) => other(object, status, shown(&status.message)),
             },
             _ => other(object, status, shown(&status.message)),
         }
@@ -374,7 +374,23 @@ impl WriteError {
 
 /// How the server begins when an object does not fit its schema at all: status 500 and no reason, though it is the
 /// object's fault. Source: `k8s.io/apimachinery/pkg/util/managedfields/internal`.
-const UNTYPED: &str = "failed to create typed patch object";
+const UNTYPED: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
+
+/// The causes in such a text: `… Kind=X): .spec.foo: field not declared in schema`, or several of them, a line each.
+fn untyped(status: &Status, secret: bool) -> Option<Vec<(String, String)>> {
+    if !(status.reason.is_empty() && UNTYPED.iter().any(|begin| status.message.starts_with(begin))) {
+        return None;
+    }
+    let (_, said) = status.message.split_once("): ")?;
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "errors:");
+    let cause = |line: &str| match line.strip_prefix('.').and_then(|line| line.split_once(": ")) {
+        Some((field, _)) if secret => (presentable(field), "it does not fit the schema".to_owned()),
+        Some((field, message)) => (presentable(field), presentable(message)),
+        None if secret => (String::new(), "it does not fit the schema".to_owned()),
+        None => (String::new(), presentable(line)),
+    };
+    Some(lines.map(cause).collect())
+}
 
 fn is_secret(object: &ObjectId) -> bool {
     object.group.is_empty() && object.kind == "Secret"

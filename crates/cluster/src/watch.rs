@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
@@ -14,13 +15,14 @@ use lockstep_app::Fault;
 use lockstep_manifest::{Gvk, Manifest};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::call::{CallError, network, unreachable_for};
 use crate::cluster::{Cluster, HEADERS_DEADLINE, WatchSlot, not_json, permission};
 use crate::error::{ClusterError, Permission};
 use crate::path::{self, escape};
-use crate::served::Resource;
+use crate::served::{Resource, Served};
 use crate::status::Status;
 
 /// What a watch says.
@@ -80,6 +82,7 @@ impl Cluster {
     pub(crate) fn watch_in(&self, scope: Scope) -> impl Stream<Item = Seen> + Send + use<> {
         let watch = Watch {
             cluster: self.clone(),
+            served: self.served_changes(),
             scope,
             slot: None,
             phase: Phase::Start,
@@ -98,6 +101,7 @@ impl Cluster {
 
 struct Watch {
     cluster: Cluster,
+    served: watch::Receiver<Arc<Served>>,
     scope: Scope,
     slot: Option<WatchSlot>,
     phase: Phase,
@@ -156,15 +160,29 @@ impl Watch {
             if let Some(seen) = self.said.pop_front() {
                 return seen;
             }
-            if let Some(until) = self.rest_until.take() {
-                sleep(until.saturating_duration_since(Instant::now())).await;
-            }
+            self.rested().await;
             let phase = std::mem::replace(&mut self.phase, Phase::Start);
             let version = phase.version().map(str::to_owned);
             match self.step(phase).await {
                 Ok(next) => self.phase = next,
-                Err(trouble) => self.recover(trouble, version),
+                Err(trouble) => {
+                    if let Trouble::Broken(ClusterError::NotServed { .. }) = &trouble {
+                        // The path is gone: what we believe to be served is old.
+                        let asked = self.cluster.discover_soon().await;
+                        tracing::debug!(ok = asked.is_ok(), "asked again what is served");
+                    }
+                    self.recover(trouble, version);
+                }
             }
+        }
+    }
+
+    /// Waits as long as was decided, or until something else is served.
+    async fn rested(&mut self) {
+        let Some(until) = self.rest_until.take() else { return };
+        tokio::select! {
+            () = sleep_until(until) => {}
+            Ok(()) = self.served.changed() => {}
         }
     }
 
@@ -269,6 +287,7 @@ impl Watch {
     }
 
     fn rest(&mut self, wait: Duration) {
+        self.served.mark_unchanged();
         self.rest_until = Some(Instant::now() + wait);
     }
 

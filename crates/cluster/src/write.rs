@@ -33,10 +33,21 @@ impl Cluster {
     /// Errors: every one names the object; where [`WriteError::outcome_unknown`] says so, look again before going on.
     pub async fn write(&self, write: Authorized<Write>) -> Result<Written, WriteError> {
         let write = write.into_inner();
-        match write.verb {
+        let written = match write.verb {
             Verb::Apply => self.apply(write, FIELD_MANAGER, Mode::Real).await,
             Verb::DryRun => self.apply(write, FIELD_MANAGER, Mode::DryRun).await,
             Verb::Delete(how) => self.delete(&write, how).await,
+        };
+        match written {
+            // The path is gone: what we believe to be served is old. The answer to the write stays what it is.
+            Err(WriteError::NotServed { object, gvk, instead }) if instead.is_empty() => {
+                let asked = self.discover_soon().await;
+                tracing::debug!(ok = asked.is_ok(), "asked again what is served");
+                let instead = self.served().versions(&gvk.group_kind());
+                let instead = instead.into_iter().filter(|v| *v != gvk.version).collect();
+                Err(WriteError::NotServed { object, gvk, instead })
+            }
+            other => other,
         }
     }
 

@@ -127,7 +127,7 @@ mod tests {
             at: Timestamp::from_nanosecond(1_700_000_000_123_456_789).expect("a time"),
         };
         let body = body(&event);
-        assert_eq!(body["metadata"]["name"], "web.17979cfe47390515");
+        assert_eq!(body["metadata"]["name"], "web.17979cfe3d85cd15");
         assert_eq!(body["eventTime"], "2023-11-14T22:13:20.123456Z");
     }
 }
