@@ -1,0 +1,97 @@
+//! The order in which Go's YAML writer prints the keys of a map.
+
+use std::cmp::Ordering;
+
+/// Compares two keys rune by rune, runs of digits as numbers, letters after everything else.
+///
+/// Source: `keyList.Less` of yaml.v2. It is **not transitive** (`v10` < `v1beta1` < `v2` < `v10`), and the reference
+/// prints such maps in another order from run to run; see [`sorted`].
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
+    for (i, (&x, &y)) in a.iter().zip(&b).enumerate() {
+        if x == y {
+            continue;
+        }
+        let (x_letter, y_letter) = (x.is_alphabetic(), y.is_alphabetic());
+        if x_letter && y_letter {
+            return x.cmp(&y);
+        }
+        if x_letter || y_letter {
+            return if x_letter {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            };
+        }
+        return numbers(&a, &b, i);
+    }
+    a.len().cmp(&b.len())
+}
+
+/// Neither rune at `i` is a letter: the runs of digits from there, as numbers.
+fn numbers(a: &[char], b: &[char], i: usize) -> Ordering {
+    let rune = |of: &[char], at: usize| of.get(at).copied().unwrap_or('\0');
+    let mut start: i64 = 0;
+    if rune(a, i) == '0' || rune(b, i) == '0' {
+        for j in (0..i).rev() {
+            let digit = rune(a, j);
+            if !digit.is_numeric() {
+                break;
+            }
+            if digit != '0' {
+                start = 1;
+                break;
+            }
+        }
+    }
+    let run = |of: &[char]| {
+        let mut number = start;
+        let mut at = i;
+        while rune(of, at).is_numeric() && at < of.len() {
+            let digit = i64::from(u32::from(rune(of, at))) - i64::from(u32::from('0'));
+            number = number.wrapping_mul(10).wrapping_add(digit);
+            at += 1;
+        }
+        (number, at)
+    };
+    let ((x, x_end), (y, y_end)) = (run(a), run(b));
+    x.cmp(&y)
+        .then(x_end.cmp(&y_end))
+        .then_with(|| rune(a, i).cmp(&rune(b, i)))
+}
+
+/// Sorts by [`compare`] with a fixed algorithm, a merge sort over the byte order of the keys, so that maps for which
+/// the comparison has cycles come out the same every time. (The standard library's sort may panic on such.)
+pub fn sorted<T>(mut items: Vec<(&str, T)>) -> Vec<(&str, T)> {
+    items.sort_by(|a, b| a.0.cmp(b.0));
+    let mut runs: Vec<Vec<(&str, T)>> = items.into_iter().map(|item| vec![item]).collect();
+    while runs.len() > 1 {
+        let mut merged = Vec::with_capacity(runs.len().div_ceil(2));
+        let mut pairs = runs.into_iter();
+        while let Some(left) = pairs.next() {
+            merged.push(match pairs.next() {
+                Some(right) => merge(left, right),
+                None => left,
+            });
+        }
+        runs = merged;
+    }
+    runs.pop().unwrap_or_default()
+}
+
+fn merge<'a, T>(left: Vec<(&'a str, T)>, right: Vec<(&'a str, T)>) -> Vec<(&'a str, T)> {
+    let mut out = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    while let (Some(l), Some(r)) = (left.peek(), right.peek()) {
+        let next = if compare(r.0, l.0) == Ordering::Less {
+            right.next()
+        } else {
+            left.next()
+        };
+        out.extend(next);
+    }
+    out.extend(left);
+    out.extend(right);
+    out
+}
