@@ -220,13 +220,13 @@ pub fn parse(text: &[u8], file: &str) -> Result<Config, Vec<ConfigError>> {
     }
     let document = yaml::document(text, file).map_err(|error| {
         vec![ConfigError {
-            place: error.place().cloned(),
+            place: Some(error.place()),
             path: String::new(),
-            message: error.to_string(),
+            message: error.message.clone(),
             hint: None,
         }]
     })?;
-    let mut value = document.value().clone();
+    let mut value = document.value.clone();
     if value.is_null() {
         // An empty file: everything as it is by default.
         return Ok(Config::default());

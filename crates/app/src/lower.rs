@@ -10,14 +10,15 @@ use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Uid};
 use serde_json::json;
 
-use crate::app::{App, AppKey, Destination, Ignore, OnDelete, RequestedSync, Retry, SyncOptions};
+use crate::app::{App, AppKey, Destination, Ignore, OnDelete, Retry, SyncOptions};
 use crate::config::Environments;
 use crate::policy::{DeletionPolicy, DriftPolicy, NewCommitPolicy, Policy, stricter};
 use crate::project::{OWN_CLUSTER, OWN_SERVER};
 use crate::spelling;
 use crate::units;
-use crate::v1alpha1::{Application, ApplicationSpec, RetryStrategy, SyncOperation};
+use crate::v1alpha1::{Application, ApplicationSpec, RetryStrategy};
 
+mod operation;
 mod source;
 
 pub use crate::spec_error::SpecError;
@@ -78,7 +79,7 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
     let destination = destination(spec, &mut notes);
     let ignore = ignore(spec, &mut notes);
     let retry = retry(spec, &mut notes);
-    let requested = requested(written, &sources, &mut notes);
+    let requested = operation::requested(written, &sources, &mut notes);
     if !spec.info.is_empty() {
         notes.left_aside("spec.info");
     }
@@ -475,112 +476,6 @@ fn lower_retry(written: &RetryStrategy, at: &str, notes: &mut Notes) -> Retry {
         }
     }
     retry
-}
-
-fn requested(
-    written: &Application,
-    sources: &[crate::app::Source],
-    notes: &mut Notes,
-) -> Option<RequestedSync> {
-    let operation = written.spec.operation.as_ref()?;
-    let sync = operation.sync.as_ref()?;
-    let remove = "take the operation away: kubectl patch with `operation: null`";
-    let mut refuse = |field: &str, message: &str| {
-        notes.error(format!("/operation/sync/{field}"), message, remove);
-    };
-    if !sync.resources.is_empty() {
-        refuse(
-            "resources",
-            "this version syncs a whole app or nothing of it",
-        );
-    }
-    if !sync.manifests.is_empty() {
-        refuse("manifests", "manifests are taken from git alone");
-    }
-    if sync.source.is_some() {
-        refuse(
-            "source",
-            "a sync from another source than the spec's is not served",
-        );
-    }
-    if !sync.sources.is_empty() {
-        refuse(
-            "sources",
-            "a sync from other sources than the spec's is not served",
-        );
-    }
-    let revision = requested_revision(sync, sources, notes);
-    if !sync.sync_options.is_empty() {
-        notes.left_aside("operation.sync.syncOptions");
-    }
-    let strategy = sync.sync_strategy.as_ref();
-    if let Some(strategy) = strategy {
-        let forced = [&strategy.apply, &strategy.hook];
-        if strategy.apply.is_some() || forced.into_iter().flatten().any(|s| s.force == Some(true)) {
-            notes.left_aside("operation.sync.syncStrategy");
-        }
-    }
-    if operation.retry.is_some() {
-        notes.left_aside("operation.retry");
-    }
-    let by = operation.initiated_by.as_ref();
-    Some(RequestedSync {
-        by: match by {
-            Some(by) if !by.username.is_empty() => by.username.clone(),
-            Some(by) if by.automated == Some(true) => "automated".to_owned(),
-            _ => String::new(),
-        },
-        plan: None,
-        prune: sync.prune == Some(true),
-        revision,
-        dry_run: sync.dry_run == Some(true),
-    })
-}
-
-fn requested_revision(
-    sync: &SyncOperation,
-    sources: &[crate::app::Source],
-    notes: &mut Notes,
-) -> Option<crate::app::Revision> {
-    let (at, text) = match (sync.revision.as_str(), sync.revisions.as_slice()) {
-        ("", []) => return None,
-        ("", [one]) => ("/operation/sync/revisions/0", one.as_str()),
-        ("", _) => {
-            notes.error(
-                "/operation/sync/revisions",
-                "several revisions in one sync are not served",
-                "sync to what the targets name",
-            );
-            return None;
-        }
-        (revision, _) => ("/operation/sync/revision", revision),
-    };
-    // Clients repeat the target here; that is no wish for another revision.
-    let repeats = sources
-        .iter()
-        .any(|s| s.target == text || (text == "HEAD" && s.target.is_empty()));
-    if repeats {
-        return None;
-    }
-    if sources.len() > 1 {
-        notes.error(
-            at,
-            "an app of several sources syncs only to what its targets name",
-            "leave it out",
-        );
-        return None;
-    }
-    match text.parse() {
-        Ok(revision) => Some(revision),
-        Err(error) => {
-            notes.error(
-                at,
-                format!("{error}"),
-                "name the commit with all its digits",
-            );
-            None
-        }
-    }
 }
 
 fn on_delete(finalizers: &[String]) -> OnDelete {

@@ -303,6 +303,28 @@ impl Project {
         Ok(Authorized(write))
     }
 
+    /// Allows the one namespace that `CreateNamespace=true` asks for: the destination's own. Like Argo CD it needs the
+    /// destination to be allowed, not the kind.
+    pub fn authorize_namespace(
+        &self,
+        app: &App,
+        write: Write,
+    ) -> Result<Authorized<Write>, Refused> {
+        let is_the_one = app.create_namespace
+            && write.id.group.is_empty()
+            && write.id.kind == "Namespace"
+            && write.id.name == app.namespace
+            && write.verb == Verb::Apply;
+        if !is_the_one || app.project != self.name {
+            return self.authorize(app, write, Scope::Cluster);
+        }
+        for source in &app.sources {
+            self.allows_source(&source.remote)?;
+        }
+        self.allows_namespace(&app.namespace)?;
+        Ok(Authorized(write))
+    }
+
     /// May this project's apps come from there?
     pub fn allows_source(&self, remote: &RemoteUrl) -> Result<(), Refused> {
         let address = normal(remote.as_str());

@@ -16,7 +16,7 @@ mod source;
 mod status;
 
 pub use crd::crds;
-pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 pub use project::*;
 pub use record::*;
 pub use source::*;

@@ -1,6 +1,7 @@
 //! Application files, checked without a cluster: for `lockstep validate`.
 
-use lockstep_manifest::{Place, yaml};
+use lockstep_manifest::yaml::{self, Dialect, Limits, Node};
+use lockstep_manifest::{Place, pointer};
 use serde_json::Value;
 
 use super::{Environment, Environments};
@@ -32,42 +33,39 @@ pub fn validate_applications(
     file: &str,
     environments: Option<&Environments>,
 ) -> Vec<Problem> {
-    let documents = match yaml::documents(text, file) {
+    let documents = match yaml::read(text, Dialect::Kubectl, file, &Limits::default()) {
         Ok(documents) => documents,
-        Err(error) => {
-            return vec![Problem {
-                place: error.place().cloned().unwrap_or_else(|| start(file)),
-                object: String::new(),
-                message: error.to_string(),
-                hint: None,
-            }];
-        }
+        Err(error) => return vec![unreadable(error.place(), error.message)],
     };
     let mut problems = Vec::new();
     for document in &documents {
-        let value = document.value();
+        let value = match document.to_value() {
+            Ok(value) => value,
+            Err(error) => {
+                problems.push(unreadable(error.place.clone(), error.to_string()));
+                continue;
+            }
+        };
         let text = |pointer: &str| {
             value
                 .pointer(pointer)
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let kind = text("/kind");
         if !text("/apiVersion").starts_with("argoproj.io/") {
             continue;
         }
+        let kind = text("/kind");
         let errors = match kind {
-            "Application" => application(value, environments),
-            "AppProject" => project(value),
+            "Application" => application(&value, environments),
+            "AppProject" => project(&value),
             _ => continue,
         };
         let name = text("/metadata/name");
         for error in errors {
             let path = error.path();
             problems.push(Problem {
-                place: document
-                    .place(&error.pointer)
-                    .unwrap_or_else(|| start(file)),
+                place: place(document, &error.pointer),
                 object: format!(
                     "{kind} {name}: {path}{}",
                     if path.is_empty() { "" } else { ": " }
@@ -81,12 +79,35 @@ pub fn validate_applications(
     problems
 }
 
-fn start(file: &str) -> Place {
-    Place {
-        file: file.into(),
-        line: 1,
-        column: 1,
+fn unreadable(place: Place, message: String) -> Problem {
+    Problem {
+        place,
+        object: String::new(),
+        message,
+        hint: None,
     }
+}
+
+/// Where the key stands that the pointer names, or the nearest above it.
+fn place(document: &Node, at: &str) -> Place {
+    let mut node = document;
+    let mut place = &document.place;
+    for part in pointer::parts(at).unwrap_or_default() {
+        if let Some(pair) = node
+            .as_map()
+            .and_then(|map| map.iter().find(|p| p.key.text == part))
+        {
+            (node, place) = (&pair.value, &pair.place);
+            continue;
+        }
+        let index = part.parse::<usize>().ok();
+        let item = node
+            .as_list()
+            .and_then(|list| index.and_then(|index| list.get(index)));
+        let Some(item) = item else { break };
+        (node, place) = (item, &item.place);
+    }
+    place.clone()
 }
 
 fn application(value: &Value, environments: Option<&Environments>) -> Vec<SpecError> {

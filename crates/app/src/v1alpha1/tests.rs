@@ -1,3 +1,4 @@
+use lockstep_manifest::{Manifest, yaml};
 use serde_json::{Value, json};
 
 use super::*;
@@ -239,4 +240,26 @@ fn the_schemas_are_structural_and_set_no_defaults() {
             &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
         );
     }
+}
+
+/// Rewritten by `BLESS=1 cargo test -p lockstep-app`; `lockstep crds` prints the same.
+#[test]
+fn the_committed_definitions_are_those_of_the_types() {
+    let manifests: Vec<Manifest> = crds()
+        .into_iter()
+        .map(|crd| Manifest::from_value(crd).expect("an object"))
+        .collect();
+    let printed = yaml::print_manifests(&manifests);
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../manifests/crds/crds.yaml"
+    );
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &printed).expect("the file can be written");
+    }
+    let committed = std::fs::read_to_string(path).expect("the file is there");
+    assert!(
+        committed == printed,
+        "manifests/crds/crds.yaml is not what the types say; run with BLESS=1"
+    );
 }
