@@ -1,0 +1,52 @@
+//! `lockstep render`: what a directory renders to, without a server, a cluster or a network.
+
+use lockstep_app::Fault;
+use lockstep_app::app::{Directory, Source, SourceType};
+use lockstep_manifest::yaml::print_manifests;
+use lockstep_render::{Limits, render};
+use lockstep_tree::Tree;
+
+use crate::cli::RenderArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// Rendering asks nobody, so whose files they are is of no account; an app has to have a repository all the same.
+const NOWHERE: &str = "https://nowhere.invalid";
+
+/// Prints the objects that a directory renders to, by the code that the daemon runs.
+pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
+    let directory = args.directory.display().to_string();
+    let (tree, folder) = Tree::around(&args.directory).map_err(|error| {
+        Failure::new(Exit::Invalid, format!("{directory} can't be read"), "name a directory that is there")
+            .why(error.to_string())
+    })?;
+    let plain = args.recurse || !args.include.is_empty() || !args.exclude.is_empty();
+    let source = Source {
+        remote: NOWHERE.parse().map_err(|_| {
+            Failure::new(Exit::Unexpected, "a fixed address is none", "report it: this is a bug")
+        })?,
+        target: String::new(),
+        path: folder.as_str().to_owned(),
+        kind: if plain {
+            SourceType::Directory(Directory {
+                recurse: args.recurse,
+                include: args.include.clone(),
+                exclude: args.exclude.clone(),
+            })
+        } else {
+            SourceType::Detect
+        },
+    };
+    let rendered = render(&source, &tree, &Limits::default()).map_err(|error| failure(&directory, &error.fault()))?;
+    for warning in &rendered.warnings {
+        screen.err(&format!("warning: {warning}\n"));
+    }
+    screen.raw(&print_manifests(&rendered.manifests));
+    Ok(Exit::Yes)
+}
+
+fn failure(directory: &str, fault: &Fault) -> Failure {
+    let next = fault.hint.as_deref().unwrap_or("mend the file, then run it again");
+    Failure::new(Exit::SyncFailed, format!("{directory} can't be rendered"), next).why(&fault.message)
+}
