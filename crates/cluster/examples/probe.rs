@@ -30,16 +30,31 @@ const NAMESPACE: &str = "lockstep-probe";
 async fn main() -> Outcome {
     let kubeconfig = std::env::args().nth(1).map(Into::into);
     let start = Instant::now();
-    let cluster = Cluster::connect(Connect { kubeconfig, ..Connect::default() }).await?;
-    println!("connected and discovered {} in {:?}", cluster.server(), start.elapsed());
+    let cluster = Cluster::connect(Connect {
+        kubeconfig,
+        ..Connect::default()
+    })
+    .await?;
+    println!(
+        "connected and discovered {} in {:?}",
+        cluster.server(),
+        start.elapsed()
+    );
     let start = Instant::now();
     let served = cluster.discover().await?;
     let kinds = served.kinds().count();
-    println!("discovered again: {kinds} kinds, digest {}, in {:?}", served.digest(), start.elapsed());
+    println!(
+        "discovered again: {kinds} kinds, digest {}, in {:?}",
+        served.digest(),
+        start.elapsed()
+    );
 
     let gate = Gate::new()?;
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    cluster.write(gate.apply(namespace, Scope::Cluster)?).await?;
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    cluster
+        .write(gate.apply(namespace, Scope::Cluster)?)
+        .await?;
 
     writes(&cluster, &gate).await?;
     refusals(&cluster, &gate).await?;
@@ -50,7 +65,10 @@ async fn main() -> Outcome {
 
     let gvk = Gvk::from_api_version("v1", "Namespace");
     let id: ObjectId = format!("Namespace {NAMESPACE}").parse()?;
-    let live = cluster.get(&gvk, &id).await?.ok_or("the namespace is gone already")?;
+    let live = cluster
+        .get(&gvk, &id)
+        .await?
+        .ok_or("the namespace is gone already")?;
     cluster.write(gate.delete(&live, Scope::Cluster)?).await?;
     println!("all of it held");
     Ok(())
@@ -75,8 +93,12 @@ impl Gate {
             },
         }))
         .map_err(|errors| format!("{errors:?}"))?;
-        let app = lower(&written, &Environments::default()).map_err(|errors| format!("{errors:?}"))?;
-        Ok(Self { project: Project::permissive_default(), app })
+        let app =
+            lower(&written, &Environments::default()).map_err(|errors| format!("{errors:?}"))?;
+        Ok(Self {
+            project: Project::permissive_default(),
+            app,
+        })
     }
 
     fn apply(&self, body: serde_json::Value, scope: Scope) -> Outcome<Authorized<Write>> {
@@ -85,9 +107,14 @@ impl Gate {
 
     fn delete(&self, live: &Manifest, scope: Scope) -> Outcome<Authorized<Write>> {
         let uid = live.uid().ok_or("a live object has a uid")?;
-        let version = live.resource_version().ok_or("a live object has a version")?;
+        let version = live
+            .resource_version()
+            .ok_or("a live object has a version")?;
         let how = Propagation::Background;
-        self.allow(Write::delete(live.id(), live.gvk(), uid, version.to_owned(), how), scope)
+        self.allow(
+            Write::delete(live.id(), live.gvk(), uid, version.to_owned(), how),
+            scope,
+        )
     }
 
     fn allow(&self, write: Write, scope: Scope) -> Outcome<Authorized<Write>> {
@@ -107,11 +134,17 @@ fn config_map(name: &str, value: &str) -> serde_json::Value {
 async fn writes(cluster: &Cluster, gate: &Gate) -> Outcome {
     let mut took = Vec::new();
     for i in 0..200 {
-        let write = gate.apply(config_map(&format!("one-{}", i % 50), &i.to_string()), Scope::Namespaced)?;
+        let write = gate.apply(
+            config_map(&format!("one-{}", i % 50), &i.to_string()),
+            Scope::Namespaced,
+        )?;
         let start = Instant::now();
         let written = cluster.write(write).await?;
         took.push(start.elapsed());
-        check(written.created == (i < 50), "the first fifty are created, the rest changed")?;
+        check(
+            written.created == (i < 50),
+            "the first fifty are created, the rest changed",
+        )?;
     }
     println!("apply, one at a time:  {}", percentiles(took));
 
@@ -130,25 +163,52 @@ async fn writes(cluster: &Cluster, gate: &Gate) -> Outcome {
         .into_iter()
         .collect::<Outcome<_>>()?;
     let rate = 1000.0 / start.elapsed().as_secs_f64();
-    println!("create, 16 at a time:  {}, {rate:.0} a second", percentiles(took));
+    println!(
+        "create, 16 at a time:  {}, {rate:.0} a second",
+        percentiles(took)
+    );
 
     let dry = Write::dry_run(Manifest::from_value(config_map("one-0", "dry"))?);
     let answer = cluster.write(gate.allow(dry, Scope::Namespaced)?).await?;
     let would = answer.live.ok_or("a dry run answers the object")?;
-    check(would.text(&["data", "value"]) == "dry", "a dry run says what would be")?;
-    let live = cluster.get(&would.gvk(), &would.id()).await?.ok_or("it is there")?;
-    check(live.text(&["data", "value"]) != "dry", "a dry run changes nothing")?;
+    check(
+        would.text(&["data", "value"]) == "dry",
+        "a dry run says what would be",
+    )?;
+    let live = cluster
+        .get(&would.gvk(), &would.id())
+        .await?
+        .ok_or("it is there")?;
+    check(
+        live.text(&["data", "value"]) != "dry",
+        "a dry run changes nothing",
+    )?;
     let listed = cluster.list(&live.gvk(), NAMESPACE, "probe=yes").await?;
     check(listed.len() == 1050, "a list of three pages is whole")?;
 
     // Somebody changes it between look and deletion: the deletion must fail, and then succeed with a new look.
-    cluster.write(gate.apply(config_map("one-0", "changed"), Scope::Namespaced)?).await?;
+    cluster
+        .write(gate.apply(config_map("one-0", "changed"), Scope::Namespaced)?)
+        .await?;
     let refused = cluster.write(gate.delete(&live, Scope::Namespaced)?).await;
-    check(matches!(refused, Err(WriteError::Conflict { .. })), "a stale deletion conflicts")?;
-    let live = cluster.get(&live.gvk(), &live.id()).await?.ok_or("it is there")?;
-    cluster.write(gate.delete(&live, Scope::Namespaced)?).await?;
-    check(cluster.get(&live.gvk(), &live.id()).await?.is_none(), "it is gone")?;
-    let again = cluster.write(gate.delete(&live, Scope::Namespaced)?).await?;
+    check(
+        matches!(refused, Err(WriteError::Conflict { .. })),
+        "a stale deletion conflicts",
+    )?;
+    let live = cluster
+        .get(&live.gvk(), &live.id())
+        .await?
+        .ok_or("it is there")?;
+    cluster
+        .write(gate.delete(&live, Scope::Namespaced)?)
+        .await?;
+    check(
+        cluster.get(&live.gvk(), &live.id()).await?.is_none(),
+        "it is gone",
+    )?;
+    let again = cluster
+        .write(gate.delete(&live, Scope::Namespaced)?)
+        .await?;
     check(again.live.is_none(), "deleting what is gone is a success")
 }
 
@@ -183,19 +243,27 @@ async fn refusals(cluster: &Cluster, gate: &Gate) -> Outcome {
 /// The next thing a watch says, or an error after 20 s.
 async fn next(watch: &mut (impl Stream<Item = Seen> + Unpin)) -> Outcome<Seen> {
     let seen = timeout(Duration::from_secs(20), watch.next()).await;
-    Ok(seen.map_err(|_| "the watch says nothing")?.ok_or("the watch ended")?)
+    Ok(seen
+        .map_err(|_| "the watch says nothing")?
+        .ok_or("the watch ended")?)
 }
 
 async fn watches(cluster: &Cluster, gate: &Gate) -> Outcome {
     let gvk = Gvk::from_api_version("v1", "ConfigMap");
     let mut watch = Box::pin(cluster.watch(&gvk, "probe=yes"));
     let start = Instant::now();
-    check(next(&mut watch).await? == Seen::Restarted, "a watch begins anew")?;
+    check(
+        next(&mut watch).await? == Seen::Restarted,
+        "a watch begins anew",
+    )?;
     let mut there = 0;
     loop {
         match next(&mut watch).await? {
             Seen::Applied(object) => {
-                check(object.get(&["metadata", "managedFields"]).is_some(), "managers are told")?;
+                check(
+                    object.get(&["metadata", "managedFields"]).is_some(),
+                    "managers are told",
+                )?;
                 check(object.kind() == "ConfigMap", "the kind is told")?;
                 there += 1;
             }
@@ -216,7 +284,9 @@ async fn watches(cluster: &Cluster, gate: &Gate) -> Outcome {
         });
         let live = written?.live.ok_or("an apply answers the object")?;
         match seen.0? {
-            Seen::Applied(object) => check(*object == live, "a watch says what the apply answered")?,
+            Seen::Applied(object) => {
+                check(*object == live, "a watch says what the apply answered")?;
+            }
             other => return Err(format!("unexpected: {other:?}").into()),
         }
         took.push(seen.1);
@@ -249,14 +319,29 @@ async fn appearing(
         },
     });
     let start = Instant::now();
-    let crd = cluster.write(gate.apply(crd, Scope::Cluster)?).await?.live.ok_or("made")?;
+    let crd = cluster
+        .write(gate.apply(crd, Scope::Cluster)?)
+        .await?
+        .live
+        .ok_or("made")?;
     while next(watch).await? != Seen::Complete {}
-    println!("watch of a kind that came to be: {:?} after its CRD", start.elapsed());
+    println!(
+        "watch of a kind that came to be: {:?} after its CRD",
+        start.elapsed()
+    );
     let object = json!({"apiVersion": "example.com/v1", "kind": "Nothing",
                         "metadata": {"name": "n", "namespace": NAMESPACE}});
-    cluster.write(gate.apply(object, Scope::Namespaced)?).await?;
-    check(matches!(next(watch).await?, Seen::Applied(_)), "its objects are seen")?;
-    let crd = cluster.get(&crd.gvk(), &crd.id()).await?.ok_or("it is there")?;
+    cluster
+        .write(gate.apply(object, Scope::Namespaced)?)
+        .await?;
+    check(
+        matches!(next(watch).await?, Seen::Applied(_)),
+        "its objects are seen",
+    )?;
+    let crd = cluster
+        .get(&crd.gvk(), &crd.id())
+        .await?
+        .ok_or("it is there")?;
     let start = Instant::now();
     cluster.write(gate.delete(&crd, Scope::Cluster)?).await?;
     loop {
@@ -271,7 +356,9 @@ async fn appearing(
     let gvk = Gvk::from_api_version("example.com/v1", "Nothing");
     let mut served = cluster.served_changes();
     let gone = served.wait_for(|served| served.find(&gvk) == Lookup::NotServed);
-    timeout(Duration::from_secs(20), gone).await.map_err(|_| "it is still said to be served")??;
+    timeout(Duration::from_secs(20), gone)
+        .await
+        .map_err(|_| "it is still said to be served")??;
     Ok(())
 }
 
@@ -301,10 +388,16 @@ async fn many_watches(cluster: &Cluster) -> Outcome {
         .collect()
         .await;
     let watches = watches.into_iter().collect::<Outcome<Vec<_>>>()?;
-    println!("{} watches complete in {:?}", watches.len(), start.elapsed());
+    println!(
+        "{} watches complete in {:?}",
+        watches.len(),
+        start.elapsed()
+    );
     let id: ObjectId = format!("Namespace {NAMESPACE}").parse()?;
     let start = Instant::now();
-    cluster.get(&Gvk::from_api_version("v1", "Namespace"), &id).await?;
+    cluster
+        .get(&Gvk::from_api_version("v1", "Namespace"), &id)
+        .await?;
     println!("a read beside them: {:?}", start.elapsed());
     Ok(())
 }
@@ -322,11 +415,17 @@ async fn claims(cluster: &Cluster, gate: &Gate) -> Outcome {
     record.spec.epoch = 1;
     let first = apps.claim(&record, None).await?;
     let twice = apps.claim(&record, None).await;
-    check(matches!(twice, Err(ClaimError::Lost { .. })), "a record is made once")?;
+    check(
+        matches!(twice, Err(ClaimError::Lost { .. })),
+        "a record is made once",
+    )?;
     record.spec.epoch = 2;
     let second = apps.claim(&record, Some(&first.resource_version)).await?;
     let stale = apps.claim(&record, Some(&first.resource_version)).await;
-    check(matches!(stale, Err(ClaimError::Lost { .. })), "a stale claim is lost")?;
+    check(
+        matches!(stale, Err(ClaimError::Lost { .. })),
+        "a stale claim is lost",
+    )?;
     let mut took = Vec::new();
     let mut version = second.resource_version;
     for i in 0..100 {
@@ -338,12 +437,21 @@ async fn claims(cluster: &Cluster, gate: &Gate) -> Outcome {
     println!("claim: {}", percentiles(took));
     let uid = second.uid.ok_or("a record has a uid")?;
     let stale = apps.delete_record("probe", &uid, "1").await;
-    check(matches!(stale, Err(ClaimError::Lost { .. })), "a stale deletion is lost")?;
+    check(
+        matches!(stale, Err(ClaimError::Lost { .. })),
+        "a stale deletion is lost",
+    )?;
     apps.delete_record("probe", &uid, &version).await?;
     let gone = apps.claim(&record, Some(&version)).await;
-    check(matches!(gone, Err(ClaimError::Lost { .. })), "a record that is gone is lost")?;
+    check(
+        matches!(gone, Err(ClaimError::Lost { .. })),
+        "a record that is gone is lost",
+    )?;
 
-    check(apps.ensure_project_default().await?, "the project default is made")?;
+    check(
+        apps.ensure_project_default().await?,
+        "the project default is made",
+    )?;
     check(!apps.ensure_project_default().await?, "and made once")?;
     let application = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
@@ -351,8 +459,15 @@ async fn claims(cluster: &Cluster, gate: &Gate) -> Outcome {
         "spec": {"project": "default", "source": {"repoURL": "https://git.example.com/a.git", "path": "."},
                  "destination": {"server": "https://kubernetes.default.svc", "namespace": "x"}},
     });
-    let live = apps.apply_application(Manifest::from_value(application)?).await?.live.ok_or("made")?;
-    let key = lockstep_app::AppKey { namespace: NAMESPACE.to_owned(), name: "probe".to_owned() };
+    let live = apps
+        .apply_application(Manifest::from_value(application)?)
+        .await?
+        .live
+        .ok_or("made")?;
+    let key = lockstep_app::AppKey {
+        namespace: NAMESPACE.to_owned(),
+        name: "probe".to_owned(),
+    };
     let extras = Extras {
         uid: live.uid(),
         clear_refresh: true,
@@ -361,19 +476,40 @@ async fn claims(cluster: &Cluster, gate: &Gate) -> Outcome {
     };
     let status = json!({"sync": {"status": "Synced"}});
     apps.publish(&key, status.clone(), extras.clone()).await?;
-    let live = cluster.get(&live.gvk(), &live.id()).await?.ok_or("it is there")?;
-    check(live.text(&["status", "sync", "status"]) == "Synced", "the status is published")?;
-    check(live.annotation("argocd.argoproj.io/refresh").is_none(), "the refresh is taken up")?;
-    let other = Extras { uid: Some(Uid("another".to_owned())), ..extras };
+    let live = cluster
+        .get(&live.gvk(), &live.id())
+        .await?
+        .ok_or("it is there")?;
+    check(
+        live.text(&["status", "sync", "status"]) == "Synced",
+        "the status is published",
+    )?;
+    check(
+        live.annotation("argocd.argoproj.io/refresh").is_none(),
+        "the refresh is taken up",
+    )?;
+    let other = Extras {
+        uid: Some(Uid("another".to_owned())),
+        ..extras
+    };
     let refused = apps.publish(&key, status, other).await;
-    check(matches!(refused, Err(WriteError::Conflict { .. })), "another Application is left alone")?;
+    check(
+        matches!(refused, Err(WriteError::Conflict { .. })),
+        "another Application is left alone",
+    )?;
 
     apps.set_secret_key("tokens", "a", Some(b"1")).await?;
     apps.set_secret_key("tokens", "b", Some(b"2")).await?;
     apps.set_secret_key("tokens", "a", None).await?;
     let tokens = apps.secret("tokens").await?.ok_or("it was made")?;
-    check(tokens.expose().text(&["data", "b"]) == "Mg==", "the key is set")?;
-    check(tokens.expose().get(&["data", "a"]).is_none(), "the other is gone")?;
+    check(
+        tokens.expose().text(&["data", "b"]) == "Mg==",
+        "the key is set",
+    )?;
+    check(
+        tokens.expose().get(&["data", "a"]).is_none(),
+        "the other is gone",
+    )?;
     apps.event(&lockstep_cluster::NewEvent {
         gvk: live.gvk(),
         object: live.id(),
@@ -394,7 +530,10 @@ async fn leases(cluster: &Cluster) -> Outcome {
     let first = Lease::new(cluster.clone(), NAMESPACE, "probe", "first");
     let second = Lease::new(cluster.clone(), NAMESPACE, "probe", "second");
     let hold = first.acquire(&stop).await.ok_or("it is free")?;
-    check(first.allows(Duration::from_secs(5)), "five seconds of work may begin")?;
+    check(
+        first.allows(Duration::from_secs(5)),
+        "five seconds of work may begin",
+    )?;
     let handover = async {
         let waited = timeout(Duration::from_secs(7), second.acquire(&stop)).await;
         check(waited.is_err(), "a held lease is not had")?;
@@ -405,17 +544,33 @@ async fn leases(cluster: &Cluster) -> Outcome {
     waited?;
     check(ended == Ended::Stopped, "it ends when asked")?;
     let start = Instant::now();
-    let next = second.acquire(&CancellationToken::new()).await.ok_or("it was given back")?;
-    println!("lease handed over in {:?}, epoch {} after {}", start.elapsed(), next.epoch, hold.epoch);
+    let next = second
+        .acquire(&CancellationToken::new())
+        .await
+        .ok_or("it was given back")?;
+    println!(
+        "lease handed over in {:?}, epoch {} after {}",
+        start.elapsed(),
+        next.epoch,
+        hold.epoch
+    );
     check(next.epoch == hold.epoch + 1, "the epoch rises")
 }
 
 fn check(holds: bool, what: &str) -> Outcome {
-    if holds { Ok(()) } else { Err(format!("it does not hold: {what}").into()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("it does not hold: {what}").into())
+    }
 }
 
 fn percentiles(mut took: Vec<Duration>) -> String {
     took.sort();
-    let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
+    let at = |percent: usize| {
+        took.get(took.len() * percent / 100)
+            .copied()
+            .unwrap_or_default()
+    };
     format!("p50 {:.1?}, p99 {:.1?}", at(50), at(99))
 }

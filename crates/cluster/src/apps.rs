@@ -22,7 +22,7 @@ use crate::path;
 use crate::refusal::WriteError;
 use crate::served::Resource;
 use crate::watch::{Scope, Seen};
-use crate::write::{Mode, Written, delete_ask, object_path};
+use crate::write::{Mode, Written, delete_ask, object_path, written};
 
 pub use event::{EventType, NewEvent};
 
@@ -89,7 +89,10 @@ pub enum ClaimError {
 impl Apps {
     /// Those of one namespace.
     pub fn new(cluster: Cluster, namespace: impl Into<String>) -> Self {
-        Self { cluster, namespace: namespace.into() }
+        Self {
+            cluster,
+            namespace: namespace.into(),
+        }
     }
 
     /// The server that they are on.
@@ -141,14 +144,19 @@ impl Apps {
         status: Value,
         extras: Extras,
     ) -> Result<Published, WriteError> {
-        let object = self.id_in(&app.namespace, &application(), &app.name);
+        let object = id_in(&app.namespace, &application(), &app.name);
         let body = publication(status, extras);
-        let written = self.patch(&application(), &object, &body).await.map_err(|error| match error {
-            // A uid that differs is refused as a change of an immutable field.
-            WriteError::Immutable { object, .. } => WriteError::Conflict { object },
-            other => other,
-        })?;
-        Ok(Published { resource_version: version_of(&written) })
+        let written =
+            self.patch(&application(), &object, &body)
+                .await
+                .map_err(|error| match error {
+                    // A uid that differs is refused as a change of an immutable field.
+                    WriteError::Immutable { object, .. } => WriteError::Conflict { object },
+                    other => other,
+                })?;
+        Ok(Published {
+            resource_version: version_of(&written),
+        })
     }
 
     /// Writes a record where it is as it was: the compare-and-swap that everything else rests on.
@@ -165,17 +173,16 @@ impl Apps {
         let mut body = serde_json::to_value(record).unwrap_or(Value::Null);
         body["metadata"]["namespace"] = Value::from(self.namespace.as_str());
         let resource = self.cluster.resource_to_write(&gvk, &object).await?;
-        let manager = FIELD_MANAGER;
         let (ask, verb) = match previous {
             None => {
                 forget_version(&mut body);
-                let path = self.collection(&resource, &object)?;
-                (self.change(Method::POST, format!("{path}?fieldManager={manager}"), JSON, &body), "create")
+                let path = collection(&resource, &object)?;
+                (change(Method::POST, &path, JSON, &body), "create")
             }
             Some(version) => {
                 body["metadata"]["resourceVersion"] = Value::from(version);
                 let path = object_path(&resource, &object)?;
-                (self.change(Method::PUT, format!("{path}?fieldManager={manager}"), JSON, &body), "update")
+                (change(Method::PUT, &path, JSON, &body), "update")
             }
         };
         let permission = permission(&[verb], &resource, &self.namespace);
@@ -186,9 +193,12 @@ impl Apps {
                 return Err(ClaimError::Lost { object });
             }
         }
-        let written = self.cluster.written(&object, &gvk, &permission, answer)?;
+        let written = written(&object, &gvk, &permission, answer)?;
         let uid = written.live.as_ref().and_then(Manifest::uid);
-        Ok(Claimed { resource_version: version_of(&written), uid })
+        Ok(Claimed {
+            resource_version: version_of(&written),
+            uid,
+        })
     }
 
     /// Reads one record, as it is now.
@@ -198,7 +208,12 @@ impl Apps {
     }
 
     /// Deletes a record exactly as it was last claimed.
-    pub async fn delete_record(&self, name: &str, uid: &Uid, version: &str) -> Result<(), ClaimError> {
+    pub async fn delete_record(
+        &self,
+        name: &str,
+        uid: &Uid,
+        version: &str,
+    ) -> Result<(), ClaimError> {
         let gvk = record();
         let object = self.id(&gvk, name);
         let resource = self.cluster.resource_to_write(&gvk, &object).await?;
@@ -206,9 +221,13 @@ impl Apps {
         let ask = delete_ask(&path, &uid.0, Some(version), Propagation::Background);
         let permission = permission(&["delete"], &resource, &self.namespace);
         match self.cluster.call(ask).await {
-            Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => Ok(()),
-            Err(CallError::Refused(status)) if status.code == 409 => Err(ClaimError::Lost { object }),
-            answer => Ok(self.cluster.written(&object, &gvk, &permission, answer).map(|_| ())?),
+            Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => {
+                Ok(())
+            }
+            Err(CallError::Refused(status)) if status.code == 409 => {
+                Err(ClaimError::Lost { object })
+            }
+            answer => Ok(written(&object, &gvk, &permission, answer).map(|_| ())?),
         }
     }
 
@@ -239,8 +258,14 @@ impl Apps {
         let gvk = manifest.gvk();
         let mut write = Write::apply(manifest);
         if gvk != application() && gvk != project() {
-            let causes = vec![("kind".to_owned(), "neither Application nor AppProject".to_owned())];
-            return Err(WriteError::Invalid { object: write.id, causes });
+            let causes = vec![(
+                "kind".to_owned(),
+                "neither Application nor AppProject".to_owned(),
+            )];
+            return Err(WriteError::Invalid {
+                object: Box::new(write.id),
+                causes,
+            });
         }
         if write.id.namespace.is_empty() {
             write.id.namespace.clone_from(&self.namespace);
@@ -265,7 +290,10 @@ impl Apps {
         let gvk = secret();
         let object = self.id(&gvk, name);
         let mut data = Map::new();
-        data.insert(key.to_owned(), value.map_or(Value::Null, |v| Value::from(BASE64.encode(v))));
+        data.insert(
+            key.to_owned(),
+            value.map_or(Value::Null, |v| Value::from(BASE64.encode(v))),
+        );
         let body = json!({ "data": data });
         match self.patch(&gvk, &object, &body).await {
             Err(WriteError::Missing { .. }) if value.is_some() => {}
@@ -288,47 +316,50 @@ impl Apps {
         body: &Value,
     ) -> Result<Written, WriteError> {
         let resource = self.cluster.resource_to_write(gvk, object).await?;
-        let path = self.collection(&resource, object)?;
-        let ask =
-            self.change(Method::POST, format!("{path}?fieldManager={FIELD_MANAGER}"), JSON, body);
+        let path = collection(&resource, object)?;
+        let ask = change(Method::POST, &path, JSON, body);
         let permission = permission(&["create"], &resource, &object.namespace);
-        self.cluster.written(object, gvk, &permission, self.cluster.call(ask).await)
+        written(object, gvk, &permission, self.cluster.call(ask).await)
     }
 
-    async fn patch(&self, gvk: &Gvk, object: &ObjectId, body: &Value) -> Result<Written, WriteError> {
+    async fn patch(
+        &self,
+        gvk: &Gvk,
+        object: &ObjectId,
+        body: &Value,
+    ) -> Result<Written, WriteError> {
         let resource = self.cluster.resource_to_write(gvk, object).await?;
         let path = object_path(&resource, object)?;
-        let path = format!("{path}?fieldManager={FIELD_MANAGER}");
-        let ask = self.change(Method::PATCH, path, MERGE_PATCH, body);
+        let ask = change(Method::PATCH, &path, MERGE_PATCH, body);
         let permission = permission(&["patch"], &resource, &object.namespace);
-        self.cluster.written(object, gvk, &permission, self.cluster.call(ask).await)
-    }
-
-    fn collection(&self, resource: &Resource, object: &ObjectId) -> Result<String, WriteError> {
-        path::collection(resource, &object.namespace).map_err(|error| WriteError::Invalid {
-            object: object.clone(),
-            causes: vec![("metadata.namespace".to_owned(), error.to_string())],
-        })
-    }
-
-    #[expect(clippy::unused_self, reason = "it reads as `self.change(…)` beside `self.patch(…)`")]
-    fn change(&self, method: Method, path: String, content_type: &'static str, body: &Value) -> Ask {
-        Ask::change(method, path, content_type, body.to_string().into_bytes())
+        written(object, gvk, &permission, self.cluster.call(ask).await)
     }
 
     fn id(&self, gvk: &Gvk, name: &str) -> ObjectId {
-        self.id_in(&self.namespace, gvk, name)
+        id_in(&self.namespace, gvk, name)
     }
+}
 
-    #[expect(clippy::unused_self, reason = "the sibling of `id`")]
-    fn id_in(&self, namespace: &str, gvk: &Gvk, name: &str) -> ObjectId {
-        ObjectId {
-            group: gvk.group.clone(),
-            kind: gvk.kind.clone(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+fn id_in(namespace: &str, gvk: &Gvk, name: &str) -> ObjectId {
+    ObjectId {
+        group: gvk.group.clone(),
+        kind: gvk.kind.clone(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
     }
+}
+
+/// A request that changes something, in our name.
+fn change(method: Method, path: &str, content_type: &'static str, body: &Value) -> Ask {
+    let path = format!("{path}?fieldManager={FIELD_MANAGER}");
+    Ask::change(method, path, content_type, body.to_string().into_bytes())
+}
+
+fn collection(resource: &Resource, object: &ObjectId) -> Result<String, WriteError> {
+    path::collection(resource, &object.namespace).map_err(|error| WriteError::Invalid {
+        object: Box::new(object.clone()),
+        causes: vec![("metadata.namespace".to_owned(), error.to_string())],
+    })
 }
 
 /// The merge patch of a publication.
@@ -343,8 +374,11 @@ fn publication(status: Value, extras: Extras) -> Value {
     if let Some(finalizers) = extras.set_finalizers {
         metadata.insert("finalizers".to_owned(), Value::from(finalizers));
     }
-    let mut annotations: Map<String, Value> =
-        extras.annotations.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
+    let mut annotations: Map<String, Value> = extras
+        .annotations
+        .into_iter()
+        .map(|(key, value)| (key, Value::from(value)))
+        .collect();
     if extras.clear_refresh {
         annotations.insert(REFRESH.to_owned(), Value::Null);
     }

@@ -62,7 +62,15 @@ impl Ask {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Self {
-        Self { method, path, content_type, accept: JSON, if_none_match: None, body, deadline }
+        Self {
+            method,
+            path,
+            content_type,
+            accept: JSON,
+            if_none_match: None,
+            body,
+            deadline,
+        }
     }
 
     /// The same with another deadline.
@@ -107,7 +115,9 @@ pub(crate) async fn call(
             permits
                 .acquire()
                 .await
-                .map_err(|_| CallError::Unreachable { why: "shutting down".to_owned() })?,
+                .map_err(|_| CallError::Unreachable {
+                    why: "shutting down".to_owned(),
+                })?,
         ),
         None => None,
     };
@@ -130,14 +140,24 @@ async fn send(client: &kube::Client, ask: Ask) -> Result<Answer, CallError> {
     }
     let request = request
         .body(Body::from(ask.body))
-        .map_err(|error| CallError::NotUnderstood { why: error.to_string() })?;
-    let response = client.send(request).await.map_err(|error| unreachable_for(&error))?;
+        .map_err(|error| CallError::NotUnderstood {
+            why: error.to_string(),
+        })?;
+    let response = client
+        .send(request)
+        .await
+        .map_err(|error| unreachable_for(&error))?;
     let (head, body) = response.into_parts();
-    let body = body.collect_bytes().await.map_err(|error| unreachable_for(&error))?;
+    let body = body
+        .collect_bytes()
+        .await
+        .map_err(|error| unreachable_for(&error))?;
     let status = head.status.as_u16();
     if status >= 400 {
         let after = text(&head.headers, header::RETRY_AFTER).and_then(|text| text.parse().ok());
-        return Err(CallError::Refused(Status::from_answer(status, &body, after)));
+        return Err(CallError::Refused(Status::from_answer(
+            status, &body, after,
+        )));
     }
     Ok(Answer {
         status,
@@ -159,7 +179,9 @@ pub(crate) fn unreachable_for(error: &kube::Error) -> CallError {
                 ..Details::default()
             }),
         }),
-        other => CallError::Unreachable { why: network(other) },
+        other => CallError::Unreachable {
+            why: network(other),
+        },
     }
 }
 
@@ -175,7 +197,9 @@ pub(crate) fn network(error: &(dyn StdError + 'static)) -> String {
             return io.kind().to_string();
         }
         // An io::Error's `source` is its content's source: the content itself would be passed over.
-        let content = io.and_then(std::io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
+        let content = io
+            .and_then(std::io::Error::get_ref)
+            .map(|inner| inner as &(dyn StdError + 'static));
         match content.or_else(|| innermost.source()) {
             Some(source) => innermost = source,
             None => break,
@@ -185,7 +209,10 @@ pub(crate) fn network(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 /// The texts of `Warning: 299 - "text"`.
@@ -197,7 +224,9 @@ fn warnings(headers: &HeaderMap) -> Vec<String> {
         .filter_map(|value| {
             let text = String::from_utf8_lossy(value.as_bytes());
             let quoted = text.split_once('"')?.1.rsplit_once('"')?.0;
-            Some(presentable(&quoted.replace("\\\"", "\"").replace("\\\\", "\\")))
+            Some(presentable(
+                &quoted.replace("\\\"", "\"").replace("\\\\", "\\"),
+            ))
         })
         .collect()
 }

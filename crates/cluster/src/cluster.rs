@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::call::{self, Answer, Ask, CallError, LIST_DEADLINE, READ_DEADLINE};
 use crate::connect::{self, Connect};
 use crate::error::{ClusterError, Permission};
-use crate::path::{self, escape};
+use crate::path;
 use crate::served::{self, List, Lookup, Resource, Served};
 
 /// The field manager of everything we apply.
@@ -79,7 +79,9 @@ struct Discovery {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("server", &self.inner.server).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("server", &self.inner.server)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +101,11 @@ impl Cluster {
         let calls = connect::client(&config)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
+                server: config
+                    .cluster_url
+                    .to_string()
+                    .trim_end_matches('/')
+                    .to_owned(),
                 config,
                 calls,
                 permits: Semaphore::new(CALLS),
@@ -132,7 +138,10 @@ impl Cluster {
     /// The same unless it was asked a moment ago: for a kind that is missed.
     pub(crate) async fn discover_soon(&self) -> Result<Arc<Served>, ClusterError> {
         let mut discovery = self.inner.discovery.lock().await;
-        if discovery.asked.is_some_and(|asked| asked.elapsed() < DISCOVERY_REST) {
+        if discovery
+            .asked
+            .is_some_and(|asked| asked.elapsed() < DISCOVERY_REST)
+        {
             return Ok(self.served());
         }
         self.discover_now(&mut discovery).await
@@ -156,7 +165,9 @@ impl Cluster {
         if let Some((etag, _)) = &groups {
             discovery.groups_etag.clone_from(etag);
         }
-        let next = self.served().updated(core.map(|(_, list)| list), groups.map(|(_, list)| list));
+        let next = self
+            .served()
+            .updated(core.map(|(_, list)| list), groups.map(|(_, list)| list));
         self.inner.served.send_if_modified(|served| {
             let changed = **served != next;
             if changed {
@@ -176,7 +187,11 @@ impl Cluster {
         path: &str,
         etag: Option<String>,
     ) -> Result<Option<(Option<String>, List)>, ClusterError> {
-        let ask = Ask { accept: served::ACCEPT, if_none_match: etag, ..Ask::get(path.to_owned()) };
+        let ask = Ask {
+            accept: served::ACCEPT,
+            if_none_match: etag,
+            ..Ask::get(path.to_owned())
+        };
         let permission = Permission {
             verbs: vec!["get"],
             group: String::new(),
@@ -208,7 +223,10 @@ impl Cluster {
     pub async fn get(&self, gvk: &Gvk, id: &ObjectId) -> Result<Option<Manifest>, ClusterError> {
         let resource = self.resource(gvk).await?;
         let path = path::object(&resource, &id.namespace, &id.name).map_err(|error| {
-            ClusterError::Unaskable { what: id.to_string(), why: error.to_string() }
+            ClusterError::Unaskable {
+                what: id.to_string(),
+                why: error.to_string(),
+            }
         })?;
         match self.call(Ask::get(path)).await {
             Ok(answer) => self.object(&answer).map(Some),
@@ -217,7 +235,12 @@ impl Cluster {
             }
             Err(error) => {
                 let permission = permission(&["get"], &resource, &id.namespace);
-                Err(ClusterError::from_call(&self.inner.server, &permission, gvk, error))
+                Err(ClusterError::from_call(
+                    &self.inner.server,
+                    &permission,
+                    gvk,
+                    error,
+                ))
             }
         }
     }
@@ -235,7 +258,9 @@ impl Cluster {
         let mut objects = Vec::new();
         let mut next = None;
         loop {
-            let page = self.page(&resource, namespace, selector, next.as_deref()).await?;
+            let page = self
+                .page(&resource, namespace, selector, next.as_deref())
+                .await?;
             objects.extend(page.objects);
             match page.next {
                 Some(token) => next = Some(token),
@@ -252,17 +277,22 @@ impl Cluster {
         selector: &str,
         next: Option<&str>,
     ) -> Result<Page, ClusterError> {
-        let mut path = path::collection(resource, namespace).map_err(|error| {
-            ClusterError::Unaskable { what: resource.gvk.to_string(), why: error.to_string() }
-        })?;
-        path.push_str(&format!("?limit={PAGE}&labelSelector={}", escape(selector)));
-        if let Some(token) = next {
-            path.push_str(&format!("&continue={}", escape(token)));
-        }
-        let answer = self.call(Ask::get(path).within(LIST_DEADLINE)).await.map_err(|error| {
-            let permission = permission(&["list", "watch"], resource, namespace);
-            ClusterError::from_call(&self.inner.server, &permission, &resource.gvk, error)
-        })?;
+        let path =
+            path::collection(resource, namespace).map_err(|error| ClusterError::Unaskable {
+                what: resource.gvk.to_string(),
+                why: error.to_string(),
+            })?;
+        let limit = PAGE.to_string();
+        let mut pairs = vec![("limit", limit.as_str()), ("labelSelector", selector)];
+        pairs.extend(next.map(|token| ("continue", token)));
+        let path = path::query(path, &pairs);
+        let answer = self
+            .call(Ask::get(path).within(LIST_DEADLINE))
+            .await
+            .map_err(|error| {
+                let permission = permission(&["list", "watch"], resource, namespace);
+                ClusterError::from_call(&self.inner.server, &permission, &resource.gvk, error)
+            })?;
         Page::parse(&answer.body, &resource.gvk).map_err(|why| self.not_understood(why))
     }
 
@@ -274,7 +304,10 @@ impl Cluster {
         match self.discover_soon().await?.find(gvk) {
             Lookup::Found(resource) => Ok(resource),
             Lookup::NotServed => Err(ClusterError::NotServed { gvk: gvk.clone() }),
-            Lookup::Unknown(why) => Err(ClusterError::KindUnknown { gvk: gvk.clone(), why }),
+            Lookup::Unknown(why) => Err(ClusterError::KindUnknown {
+                gvk: gvk.clone(),
+                why,
+            }),
         }
     }
 
@@ -290,20 +323,23 @@ impl Cluster {
 
     /// A place for one watch, on a connection that has one.
     pub(crate) fn watch_slot(&self) -> Result<WatchSlot, ClusterError> {
-        let mut connections =
-            self.inner.watches.lock().expect("nobody panics while holding this lock");
+        let mut connections = self
+            .inner
+            .watches
+            .lock()
+            .expect("nobody panics while holding this lock");
         let free = connections
             .iter()
             .find(|connection| connection.carried.load(Ordering::Relaxed) < WATCHES_A_CONNECTION);
-        let connection = match free {
-            Some(connection) => connection,
-            None => {
-                connections.push(WatchConnection {
-                    client: connect::client(&self.inner.config)?,
-                    carried: Arc::default(),
-                });
-                connections.last().expect("it was pushed on the line above")
-            }
+        let connection = if let Some(connection) = free {
+            connection
+        } else {
+            let client = connect::client(&self.inner.config)?;
+            connections.push(WatchConnection {
+                client,
+                carried: Arc::default(),
+            });
+            connections.last().expect("it was pushed on the line above")
         };
         connection.carried.fetch_add(1, Ordering::Relaxed);
         Ok(WatchSlot {
@@ -318,7 +354,10 @@ impl Cluster {
     }
 
     fn not_understood(&self, why: String) -> ClusterError {
-        ClusterError::NotUnderstood { server: self.inner.server.clone(), why }
+        ClusterError::NotUnderstood {
+            server: self.inner.server.clone(),
+            why,
+        }
     }
 }
 
@@ -332,7 +371,11 @@ pub(crate) fn permission(
         verbs: verbs.to_vec(),
         group: resource.gvk.group.clone(),
         resource: resource.plural.clone(),
-        namespace: if resource.namespaced { namespace.to_owned() } else { String::new() },
+        namespace: if resource.namespaced {
+            namespace.to_owned()
+        } else {
+            String::new()
+        },
     }
 }
 
@@ -343,7 +386,11 @@ pub(crate) fn parse_object(bytes: &[u8]) -> Result<Manifest, String> {
 }
 
 pub(crate) fn not_json(error: &serde_json::Error) -> String {
-    format!("no JSON of the expected shape, at line {} column {}", error.line(), error.column())
+    format!(
+        "no JSON of the expected shape, at line {} column {}",
+        error.line(),
+        error.column()
+    )
 }
 
 /// One page of a list.
@@ -378,8 +425,10 @@ impl Page {
             .map(|mut item| {
                 // The items of a list of a built-in kind do not repeat what they are.
                 if let Value::Object(body) = &mut item {
-                    body.entry("apiVersion").or_insert_with(|| Value::from(api_version.as_str()));
-                    body.entry("kind").or_insert_with(|| Value::from(gvk.kind.as_str()));
+                    body.entry("apiVersion")
+                        .or_insert_with(|| Value::from(api_version.as_str()));
+                    body.entry("kind")
+                        .or_insert_with(|| Value::from(gvk.kind.as_str()));
                 }
                 Manifest::from_value(item).map_err(|error| format!("no object: {error}"))
             })
@@ -404,9 +453,16 @@ mod tests {
         let bytes = br#"{"kind":"ConfigMapList","metadata":{"resourceVersion":"7","continue":"t"},
                          "items":[{"metadata":{"name":"a","namespace":"b","managedFields":[{"manager":"m"}]}}]}"#;
         let page = Page::parse(bytes, &Gvk::from_api_version("v1", "ConfigMap")).expect("a list");
-        assert_eq!((page.next.as_deref(), page.version.as_str()), (Some("t"), "7"));
+        assert_eq!(
+            (page.next.as_deref(), page.version.as_str()),
+            (Some("t"), "7")
+        );
         assert_eq!(page.objects[0].id().to_string(), "ConfigMap b/a");
-        assert!(page.objects[0].get(&["metadata", "managedFields"]).is_some());
+        assert!(
+            page.objects[0]
+                .get(&["metadata", "managedFields"])
+                .is_some()
+        );
     }
 
     #[test]

@@ -54,17 +54,23 @@ impl Connect {
             return Err(ClusterError::Proxy);
         }
         let auth = &config.auth_info;
-        if self.plugins == Plugins::Refused && (auth.exec.is_some() || auth.auth_provider.is_some()) {
+        if self.plugins == Plugins::Refused && (auth.exec.is_some() || auth.auth_provider.is_some())
+        {
             return Err(ClusterError::Plugin);
         }
         // Flow control and audit rules key on it, and kube sends none.
         let agent = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
-        config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
+        config
+            .headers
+            .push((USER_AGENT, HeaderValue::from_static(agent)));
         Ok(config)
     }
 
     async fn read(&self) -> Result<Config, ClusterError> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         if let Some(path) = &self.kubeconfig {
             let bad = |why: &dyn std::error::Error| ClusterError::Kubeconfig {
                 file: path.display().to_string(),
@@ -80,15 +86,19 @@ impl Connect {
         {
             return Ok(config);
         }
-        Config::from_kubeconfig(&options).await.map_err(|error| match error {
-            kube::config::KubeconfigError::FindPath
-            | kube::config::KubeconfigError::ReadConfig(..)
-            | kube::config::KubeconfigError::CurrentContextNotSet => ClusterError::NoConfiguration,
-            other => ClusterError::Kubeconfig {
-                file: "of KUBECONFIG or ~/.kube/config".to_owned(),
-                why: presentable(&other.to_string()),
-            },
-        })
+        Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| match error {
+                kube::config::KubeconfigError::FindPath
+                | kube::config::KubeconfigError::ReadConfig(..)
+                | kube::config::KubeconfigError::CurrentContextNotSet => {
+                    ClusterError::NoConfiguration
+                }
+                other => ClusterError::Kubeconfig {
+                    file: "of KUBECONFIG or ~/.kube/config".to_owned(),
+                    why: presentable(&other.to_string()),
+                },
+            })
     }
 }
 
@@ -107,14 +117,19 @@ pub(crate) fn client(config: &Config) -> Result<kube::Client, ClusterError> {
     tcp.set_connect_timeout(Some(Duration::from_secs(10)));
     // HTTP/1.1 has no pings; where a proxy forces us there, TCP's own have to do.
     tcp.set_keepalive(Some(Duration::from_secs(30)));
-    let tls = config.rustls_client_config().map_err(|error| ClusterError::Kubeconfig {
-        file: "in use".to_owned(),
-        why: network(&error),
-    })?;
-    let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let tls = config
+        .rustls_client_config()
+        .map_err(|error| ClusterError::Kubeconfig {
+            file: "in use".to_owned(),
+            why: network(&error),
+        })?;
+    let mut https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
     if let Some(name) = config.tls_server_name.clone() {
         // A custom connector forgets it otherwise.
-        let name = rustls::pki_types::ServerName::try_from(name).map_err(|error| unusable(&error))?;
+        let name =
+            rustls::pki_types::ServerName::try_from(name).map_err(|error| unusable(&error))?;
         https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
     let http: Client<_, kube::client::Body> = Client::builder(TokioExecutor::new())
@@ -131,7 +146,11 @@ pub(crate) fn client(config: &Config) -> Result<kube::Client, ClusterError> {
         .layer(config.base_uri_layer())
         .layer(RetryLayer::new(retry))
         .option_layer(config.auth_layer().map_err(|error| unusable(&error))?)
-        .layer(config.extra_headers_layer().map_err(|error| unusable(&error))?)
+        .layer(
+            config
+                .extra_headers_layer()
+                .map_err(|error| unusable(&error))?,
+        )
         .map_err(BoxError::from)
         .service(http);
     Ok(kube::Client::new(stack, config.default_namespace.clone()))

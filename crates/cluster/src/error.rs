@@ -44,7 +44,11 @@ impl Permission {
 
     /// The hint of every refused permission.
     pub(crate) fn hint(&self) -> String {
-        format!("Grant Lockstep's ServiceAccount this rule in {}: {}", self.granted_in(), self.rule())
+        format!(
+            "Grant Lockstep's ServiceAccount this rule in {}: {}",
+            self.granted_in(),
+            self.rule()
+        )
     }
 }
 
@@ -199,7 +203,8 @@ impl ClusterError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoConfiguration => {
-                "Run it in a cluster, or name a kubeconfig with --kubeconfig or KUBECONFIG".to_owned()
+                "Run it in a cluster, or name a kubeconfig with --kubeconfig or KUBECONFIG"
+                    .to_owned()
             }
             Self::Kubeconfig { .. } => "Check it with: kubectl config view --minify".to_owned(),
             Self::Plugin => {
@@ -207,7 +212,8 @@ impl ClusterError {
             }
             Self::Proxy => "Take proxy-url out of the kubeconfig".to_owned(),
             Self::Unauthorized { .. } => {
-                "Renew the token or certificate of the kubeconfig, or of the ServiceAccount".to_owned()
+                "Renew the token or certificate of the kubeconfig, or of the ServiceAccount"
+                    .to_owned()
             }
             Self::Forbidden { permission } => permission.hint(),
             Self::NotServed { .. } => "Install its CustomResourceDefinition".to_owned(),
@@ -240,7 +246,10 @@ impl ClusterError {
             Self::NotServed { .. } => "apply.crd_missing",
             Self::Unaskable { .. } => "apply.invalid",
         };
-        Fault { hint: self.hint(), ..Fault::new(self.blame(), code, self.to_string()) }
+        Fault {
+            hint: self.hint(),
+            ..Fault::new(self.blame(), code, self.to_string())
+        }
     }
 
     /// How long the server asked us to wait, when it did.
@@ -252,7 +261,12 @@ impl ClusterError {
     }
 
     /// What a failed call means, when `permission` is what it took.
-    pub(crate) fn from_call(server: &str, permission: &Permission, gvk: &Gvk, error: CallError) -> Self {
+    pub(crate) fn from_call(
+        server: &str,
+        permission: &Permission,
+        gvk: &Gvk,
+        error: CallError,
+    ) -> Self {
         let server = server.to_owned();
         match error {
             CallError::Unreachable { why } => Self::Unreachable { server, why },
@@ -265,15 +279,19 @@ impl ClusterError {
     fn from_status(server: String, permission: &Permission, gvk: &Gvk, status: &Status) -> Self {
         match status.code {
             401 => Self::Unauthorized { server },
-            403 => Self::Forbidden { permission: permission.clone() },
+            403 => Self::Forbidden {
+                permission: permission.clone(),
+            },
             404 => Self::NotServed { gvk: gvk.clone() },
             429 => Self::Throttled {
                 server,
                 retry_after: status.retry_after().map(Duration::from_secs),
             },
-            500.. => {
-                Self::Failing { server, status: status.code, reason: presentable(&status.reason) }
-            }
+            500.. => Self::Failing {
+                server,
+                status: status.code,
+                reason: presentable(&status.reason),
+            },
             _ => Self::Refused {
                 permission: permission.clone(),
                 status: status.code,
@@ -296,12 +314,19 @@ mod tests {
             namespace: String::new(),
         };
         let gvk = Gvk::from_api_version("apps/v1", "Deployment");
-        let status = Status { code: 403, reason: "Forbidden".into(), ..Status::default() };
+        let status = Status {
+            code: 403,
+            reason: "Forbidden".into(),
+            ..Status::default()
+        };
         let error =
             ClusterError::from_call("https://c", &permission, &gvk, CallError::Refused(status));
         let fault = error.fault();
         assert_eq!(fault.code, "unknown.permission");
-        assert_eq!(fault.message, "not allowed to list and watch deployments.apps in all namespaces");
+        assert_eq!(
+            fault.message,
+            "not allowed to list and watch deployments.apps in all namespaces"
+        );
         assert_eq!(
             fault.hint.as_deref(),
             Some(

@@ -98,7 +98,8 @@ impl Lease {
 
     /// May something be begun that takes this long at most?
     pub fn allows(&self, takes: Duration) -> bool {
-        self.hold().is_some_and(|hold| Instant::now() + takes < hold.until)
+        self.hold()
+            .is_some_and(|hold| Instant::now() + takes < hold.until)
     }
 
     /// Waits until the lease is ours, through every failure. None: we were asked to stop first.
@@ -135,7 +136,9 @@ impl Lease {
     /// Renews the lease that [`Lease::acquire`] got, until it ends. When it ends, so must all that acts on it.
     pub async fn keep(&self, stop: &CancellationToken) -> Ended {
         let mut held = self.term.lock().await;
-        let Some(mut term) = held.take() else { return Ended::Expired };
+        let Some(mut term) = held.take() else {
+            return Ended::Expired;
+        };
         let ended = loop {
             tokio::select! {
                 biased;
@@ -147,11 +150,16 @@ impl Lease {
                 () = sleep_until(term.due()) => {}
             }
             let sent = Instant::now();
-            let Some(takes) = term.attempt(sent) else { break Ended::Expired };
+            let Some(takes) = term.attempt(sent) else {
+                break Ended::Expired;
+            };
             let renewal = self.renew(&term, takes).await;
             match term.renewed(&self.identity, renewal, sent, Instant::now()) {
                 Ok(()) => {
-                    self.hold.send_replace(Some(Hold { until: term.until(), epoch: term.epoch }));
+                    self.hold.send_replace(Some(Hold {
+                        until: term.until(),
+                        epoch: term.epoch,
+                    }));
                 }
                 Err(Over::Taken) => break Ended::Taken,
                 Err(Over::Expired) => break Ended::Expired,
@@ -164,9 +172,15 @@ impl Lease {
 
     async fn try_once(&self, candidate: &mut Candidate) -> Result<Tried, ClusterError> {
         let path = self.path().await?;
-        let standing = match self.cluster.call_at_once(Ask::get(path.clone()).within(ATTEMPT)).await {
+        let standing = match self
+            .cluster
+            .call_at_once(Ask::get(path.clone()).within(ATTEMPT))
+            .await
+        {
             Ok(answer) => Some(self.cluster.object(&answer)?),
-            Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => None,
+            Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => {
+                None
+            }
             Err(error) => return Err(self.failed("get", error).await),
         };
         let now = Instant::now();
@@ -193,13 +207,19 @@ impl Lease {
     }
 
     async fn renew(&self, term: &Term, takes: Duration) -> Renewal {
-        let Ok(path) = self.path().await else { return Renewal::Failed };
+        let Ok(path) = self.path().await else {
+            return Renewal::Failed;
+        };
         let body = self.body(&self.identity, term.epoch, Some(&term.version), DURATION);
         let ask = Ask::change(Method::PUT, path.clone(), JSON, body).within(takes);
         match self.cluster.call_at_once(ask).await {
             Ok(answer) => Renewal::Done(version_of(&answer.body)),
             Err(CallError::Refused(status)) if status.code == 409 || status.code == 404 => {
-                match self.cluster.call_at_once(Ask::get(path).within(takes)).await {
+                match self
+                    .cluster
+                    .call_at_once(Ask::get(path).within(takes))
+                    .await
+                {
                     Ok(answer) => match parse_object(&answer.body) {
                         Ok(object) => Renewal::Changed(Some(Standing::of(&object))),
                         Err(_) => Renewal::Failed,
@@ -229,7 +249,10 @@ impl Lease {
     async fn path(&self) -> Result<String, ClusterError> {
         let resource = self.cluster.resource(&lease()).await?;
         path::object(&resource, &self.object.namespace, &self.object.name).map_err(|error| {
-            ClusterError::Unaskable { what: self.object.to_string(), why: error.to_string() }
+            ClusterError::Unaskable {
+                what: self.object.to_string(),
+                why: error.to_string(),
+            }
         })
     }
 
@@ -245,7 +268,9 @@ impl Lease {
 
     /// The object as we want it. Its times are for people: nobody here reads them.
     fn body(&self, holder: &str, epoch: u64, version: Option<&str>, duration: Duration) -> Vec<u8> {
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+        let now = Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+            .to_string();
         let mut body = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -271,7 +296,12 @@ enum Tried {
 
 impl Standing {
     fn of(object: &Manifest) -> Self {
-        let number = |key| object.get(&["spec", key]).and_then(Value::as_u64).unwrap_or_default();
+        let number = |key| {
+            object
+                .get(&["spec", key])
+                .and_then(Value::as_u64)
+                .unwrap_or_default()
+        };
         Self {
             holder: object.text(&["spec", "holderIdentity"]).to_owned(),
             version: object.resource_version().unwrap_or_default().to_owned(),

@@ -6,7 +6,9 @@ use crate::served::Resource;
 
 /// A name that cannot stand in a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be a name: it is empty, too long, a dot or two, or has a slash or a percent sign")]
+#[error(
+    "{0:?} cannot be a name: it is empty, too long, a dot or two, or has a slash or a percent sign"
+)]
 pub(crate) struct NotAName(String);
 
 /// Checks and escapes one part of a path.
@@ -33,6 +35,17 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
+/// The path with a query. The keys are ours and need no escaping.
+pub(crate) fn query(mut path: String, pairs: &[(&str, &str)]) -> String {
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        path.push(if index == 0 { '?' } else { '&' });
+        path.push_str(key);
+        path.push('=');
+        path.push_str(&escape(value));
+    }
+    path
+}
+
 /// The path of all objects of a kind; in one namespace where it is given and the kind has namespaces.
 pub(crate) fn collection(resource: &Resource, namespace: &str) -> Result<String, NotAName> {
     let gvk = &resource.gvk;
@@ -52,7 +65,11 @@ pub(crate) fn collection(resource: &Resource, namespace: &str) -> Result<String,
 
 /// The path of one object.
 pub(crate) fn object(resource: &Resource, namespace: &str, name: &str) -> Result<String, NotAName> {
-    Ok(format!("{}/{}", collection(resource, namespace)?, segment(name)?))
+    Ok(format!(
+        "{}/{}",
+        collection(resource, namespace)?,
+        segment(name)?
+    ))
 }
 
 #[cfg(test)]
@@ -83,6 +100,9 @@ mod tests {
             plural: "namespaces".to_owned(),
             namespaced: false,
         };
-        assert_eq!(object(&resource, "shop", "a").as_deref(), Ok("/api/v1/namespaces/a"));
+        assert_eq!(
+            object(&resource, "shop", "a").as_deref(),
+            Ok("/api/v1/namespaces/a")
+        );
     }
 }

@@ -15,13 +15,15 @@ use crate::error::Permission;
 use crate::status::{Cause, Status, presentable};
 
 /// Why a write did not happen. Each says which object, whose move it is, and what to do.
+///
+/// Shape: the object is boxed because the error travels in every `Result` of the write path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// It changes fields that can never be changed.
     #[error("{object} changes {}, which can never be changed", fields.join(", "))]
     Immutable {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// The paths.
         fields: Vec<String>,
     },
@@ -29,7 +31,7 @@ pub enum WriteError {
     #[error("{object} is not valid: {}", told(causes))]
     Invalid {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Field and message, one by one; the field may be empty.
         causes: Vec<(String, String)>,
     },
@@ -37,7 +39,7 @@ pub enum WriteError {
     #[error("{object} was denied by {by}: {message}")]
     Denied {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Which webhook, policy or admission plugin.
         by: String,
         /// What it said.
@@ -47,7 +49,7 @@ pub enum WriteError {
     #[error("{object} was not admitted: the admission webhook {webhook} does not answer")]
     WebhookDown {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Which webhook.
         webhook: String,
     },
@@ -55,7 +57,7 @@ pub enum WriteError {
     #[error("{object}: not allowed to {permission}")]
     Forbidden {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// What is missing.
         permission: Permission,
     },
@@ -63,25 +65,25 @@ pub enum WriteError {
     #[error("{object}: the API server does not accept our credentials")]
     Unauthorized {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// Its namespace is not there.
     #[error("{object}: there is no namespace {}", object.namespace)]
     NamespaceMissing {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// Its namespace is being deleted.
     #[error("{object}: namespace {} is being deleted", object.namespace)]
     NamespaceTerminating {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// Its kind is not there.
     #[error("{object}: {gvk} is not served by this cluster")]
     NotServed {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Its kind.
         gvk: Gvk,
         /// The versions in which the kind is served.
@@ -91,7 +93,7 @@ pub enum WriteError {
     #[error("{object}: it is not known whether {gvk} is served: {why}")]
     KindUnknown {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Its kind.
         gvk: Gvk,
         /// Why not.
@@ -101,19 +103,19 @@ pub enum WriteError {
     #[error("{object} is not there")]
     Missing {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// It is no longer what we looked at.
     #[error("{object} changed since it was looked at")]
     Conflict {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// The namespace has no room for it.
     #[error("{object} exceeds a quota: {message}")]
     Quota {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Which, and by how much.
         message: String,
     },
@@ -121,13 +123,13 @@ pub enum WriteError {
     #[error("{object} is too large for the API server")]
     TooLarge {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// The server wants to be left alone for a while.
     #[error("{object}: the API server asks us to slow down")]
     Throttled {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// How long.
         retry_after: Option<Duration>,
     },
@@ -135,7 +137,7 @@ pub enum WriteError {
     #[error("{object}: cannot reach the API server: {why}")]
     Unreachable {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// What the network said.
         why: String,
     },
@@ -143,7 +145,7 @@ pub enum WriteError {
     #[error("{object}: the API server did not answer within {} s", after.as_secs())]
     TimedOut {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// How long we waited.
         after: Duration,
     },
@@ -151,13 +153,13 @@ pub enum WriteError {
     #[error("{object}: a deletion without uid and resourceVersion is never sent")]
     Unguarded {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
     },
     /// Something else.
     #[error("{object}: the API server refused: status {status} {reason}: {message}")]
     Other {
         /// Which object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// The HTTP status.
         status: u16,
         /// Its reason.
@@ -216,10 +218,6 @@ impl WriteError {
     /// not touch the app, so it is tried again.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Immutable { .. }
-            | Self::Invalid { .. }
-            | Self::Denied { .. }
-            | Self::TooLarge { .. } => Blame::User,
             Self::WebhookDown { .. }
             | Self::Forbidden { .. }
             | Self::Unauthorized { .. }
@@ -235,7 +233,11 @@ impl WriteError {
             | Self::TimedOut { .. } => Blame::Environment,
             Self::Unguarded { .. } => Blame::Lockstep,
             Self::Other { status, .. } if *status >= 500 => Blame::Environment,
-            Self::Other { .. } => Blame::User,
+            Self::Immutable { .. }
+            | Self::Invalid { .. }
+            | Self::Denied { .. }
+            | Self::TooLarge { .. }
+            | Self::Other { .. } => Blame::User,
         }
     }
 
@@ -249,11 +251,14 @@ impl WriteError {
             Self::Invalid { .. } => "Correct the manifest in git".to_owned(),
             Self::Denied { by, .. } => format!("Change the manifest in git, or the policy: {by}"),
             Self::WebhookDown { webhook, .. } => {
-                format!("Look at the webhook's Service: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations | grep {webhook}")
+                format!(
+                    "Look at the webhook's Service: kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations | grep {webhook}"
+                )
             }
             Self::Forbidden { permission, .. } => permission.hint(),
             Self::Unauthorized { .. } => {
-                "Renew the token or certificate of the kubeconfig, or of the ServiceAccount".to_owned()
+                "Renew the token or certificate of the kubeconfig, or of the ServiceAccount"
+                    .to_owned()
             }
             Self::NamespaceMissing { object } => format!(
                 "Create it with: kubectl create namespace {}, or set CreateNamespace=true in the Application",
@@ -262,17 +267,27 @@ impl WriteError {
             Self::NotServed { instead, gvk, .. } => match instead.first() {
                 Some(version) => format!(
                     "Write apiVersion: {} in git; {} is no longer, or not yet, served",
-                    Gvk { version: version.clone(), ..gvk.clone() }.api_version(),
+                    Gvk {
+                        version: version.clone(),
+                        ..gvk.clone()
+                    }
+                    .api_version(),
                     gvk.api_version()
                 ),
-                None => "Install its CustomResourceDefinition, or put it into the same app".to_owned(),
+                None => {
+                    "Install its CustomResourceDefinition, or put it into the same app".to_owned()
+                }
             },
             Self::KindUnknown { .. } => "See: kubectl get apiservices".to_owned(),
             Self::Quota { object, .. } => {
-                format!("See: kubectl describe resourcequota -n {}", object.namespace)
+                format!(
+                    "See: kubectl describe resourcequota -n {}",
+                    object.namespace
+                )
             }
             Self::TooLarge { .. } => {
-                "Make it smaller: an object may have about 1.5 MB, all annotations together 256 KiB".to_owned()
+                "Make it smaller: an object may have about 1.5 MB, all annotations together 256 KiB"
+                    .to_owned()
             }
             Self::NamespaceTerminating { .. }
             | Self::Missing { .. }
@@ -290,7 +305,6 @@ impl WriteError {
     pub fn fault(&self) -> Fault {
         let code = match self {
             Self::Immutable { .. } => "apply.immutable_field",
-            Self::Invalid { .. } | Self::TooLarge { .. } => "apply.invalid",
             Self::Denied { .. } | Self::WebhookDown { .. } => "apply.denied_by_admission",
             Self::Forbidden { .. } | Self::Unauthorized { .. } => "unknown.permission",
             Self::NamespaceMissing { .. } | Self::NamespaceTerminating { .. } => {
@@ -305,9 +319,12 @@ impl WriteError {
             | Self::TimedOut { .. } => "unknown.cluster",
             Self::Unguarded { .. } => "lockstep.unguarded_delete",
             Self::Other { status, .. } if *status >= 500 => "unknown.cluster",
-            Self::Other { .. } => "apply.invalid",
+            Self::Invalid { .. } | Self::TooLarge { .. } | Self::Other { .. } => "apply.invalid",
         };
-        Fault { hint: self.hint(), ..Fault::new(self.blame(), code, self.to_string()) }
+        Fault {
+            hint: self.hint(),
+            ..Fault::new(self.blame(), code, self.to_string())
+        }
     }
 
     /// What a failed call means.
@@ -317,32 +334,51 @@ impl WriteError {
         permission: &Permission,
         error: CallError,
     ) -> Self {
-        let object = object.clone();
+        let object = Box::new(object.clone());
         match error {
             CallError::Unreachable { why } => Self::Unreachable { object, why },
             CallError::TimedOut { after } => Self::TimedOut { object, after },
-            CallError::NotUnderstood { why } => {
-                Self::Other { object, status: 0, reason: "NotUnderstood".to_owned(), message: why }
-            }
+            CallError::NotUnderstood { why } => Self::Other {
+                object,
+                status: 0,
+                reason: "NotUnderstood".to_owned(),
+                message: why,
+            },
             CallError::Refused(status) => Self::from_status(object, gvk, permission, &status),
         }
     }
 
     fn from_status(
-        object: ObjectId,
+        object: Box<ObjectId>,
         gvk: &Gvk,
         permission: &Permission,
         status: &Status,
     ) -> Self {
         let secret = is_secret(&object);
-        let shown = |text: &str| if secret { String::new() } else { presentable(text) };
+        let shown = |text: &str| {
+            if secret {
+                String::new()
+            } else {
+                presentable(text)
+            }
+        };
         if let Some((by, message)) = denial(&status.message) {
-            let message = if secret { "see the policy".to_owned() } else { presentable(message) };
-            return Self::Denied { object, by: presentable(&by), message };
+            let message = if secret {
+                "see the policy".to_owned()
+            } else {
+                presentable(message)
+            };
+            return Self::Denied {
+                object,
+                by: presentable(&by),
+                message,
+            };
         }
         match status.code {
             401 => Self::Unauthorized { object },
-            403 if status.has_cause("NamespaceTerminating") => Self::NamespaceTerminating { object },
+            403 if status.has_cause("NamespaceTerminating") => {
+                Self::NamespaceTerminating { object }
+            }
             403 => forbidden(object, permission, status),
             404 if status.names() == Some(("namespaces", object.namespace.as_str())) => {
                 Self::NamespaceMissing { object }
@@ -350,7 +386,11 @@ impl WriteError {
             404 if status.names().is_some_and(|(_, name)| name == object.name) => {
                 Self::Missing { object }
             }
-            404 => Self::NotServed { object, gvk: gvk.clone(), instead: Vec::new() },
+            404 => Self::NotServed {
+                object,
+                gvk: gvk.clone(),
+                instead: Vec::new(),
+            },
             409 => Self::Conflict { object },
             413 => Self::TooLarge { object },
             429 => Self::Throttled {
@@ -362,9 +402,10 @@ impl WriteError {
                 (Some(causes), _) => Self::Invalid { object, causes },
                 (None, Some(webhook)) => Self::WebhookDown { object, webhook },
                 // The server gave up on the request itself: as after a deadline of ours, nobody knows.
-                (None, None) if status.code == 504 => {
-                    Self::TimedOut { object, after: crate::call::WRITE_DEADLINE }
-                }
+                (None, None) if status.code == 504 => Self::TimedOut {
+                    object,
+                    after: crate::call::WRITE_DEADLINE,
+                },
                 (None, None) => other(object, status, shown(&status.message)),
             },
             _ => other(object, status, shown(&status.message)),
@@ -374,16 +415,29 @@ impl WriteError {
 
 /// How the server begins when an object does not fit its schema at all: status 500 and no reason, though it is the
 /// object's fault. Source: `k8s.io/apimachinery/pkg/util/managedfields/internal`.
-const UNTYPED: [&str; 2] = ["failed to create typed patch object", "failed to convert new object"];
+const UNTYPED: [&str; 2] = [
+    "failed to create typed patch object",
+    "failed to convert new object",
+];
 
 /// The causes in such a text: `… Kind=X): .spec.foo: field not declared in schema`, or several of them, a line each.
 fn untyped(status: &Status, secret: bool) -> Option<Vec<(String, String)>> {
-    if !(status.reason.is_empty() && UNTYPED.iter().any(|begin| status.message.starts_with(begin))) {
+    if !(status.reason.is_empty()
+        && UNTYPED
+            .iter()
+            .any(|begin| status.message.starts_with(begin)))
+    {
         return None;
     }
     let (_, said) = status.message.split_once("): ")?;
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "errors:");
-    let cause = |line: &str| match line.strip_prefix('.').and_then(|line| line.split_once(": ")) {
+    let lines = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && *line != "errors:");
+    let cause = |line: &str| match line
+        .strip_prefix('.')
+        .and_then(|line| line.split_once(": "))
+    {
         Some((field, _)) if secret => (presentable(field), "it does not fit the schema".to_owned()),
         Some((field, message)) => (presentable(field), presentable(message)),
         None if secret => (String::new(), "it does not fit the schema".to_owned()),
@@ -396,8 +450,13 @@ fn is_secret(object: &ObjectId) -> bool {
     object.group.is_empty() && object.kind == "Secret"
 }
 
-fn other(object: ObjectId, status: &Status, message: String) -> WriteError {
-    WriteError::Other { object, status: status.code, reason: presentable(&status.reason), message }
+fn other(object: Box<ObjectId>, status: &Status, message: String) -> WriteError {
+    WriteError::Other {
+        object,
+        status: status.code,
+        reason: presentable(&status.reason),
+        message,
+    }
 }
 
 /// Who denied, and what it said. Webhooks choose their own status and reason, so only the text tells.
@@ -406,8 +465,14 @@ fn denial(message: &str) -> Option<(String, &str)> {
     const WEBHOOK: &str = "admission webhook \"";
     if let Some(rest) = message.strip_prefix(WEBHOOK) {
         let (name, rest) = rest.split_once('"')?;
-        let said = rest.trim_start_matches(" denied the request").trim_start_matches(": ");
-        let said = if said.trim().is_empty() { "it gave no reason" } else { said };
+        let said = rest
+            .trim_start_matches(" denied the request")
+            .trim_start_matches(": ");
+        let said = if said.trim().is_empty() {
+            "it gave no reason"
+        } else {
+            said
+        };
         return Some((format!("webhook {name}"), said));
     }
     let (before, rest) = message.split_once("ValidatingAdmissionPolicy '")?;
@@ -415,7 +480,9 @@ fn denial(message: &str) -> Option<(String, &str)> {
         return None;
     }
     let (name, rest) = rest.split_once('\'')?;
-    let said = rest.split_once("denied request: ").map_or(rest, |(_, said)| said);
+    let said = rest
+        .split_once("denied request: ")
+        .map_or(rest, |(_, said)| said);
     Some((format!("ValidatingAdmissionPolicy {name}"), said))
 }
 
@@ -430,13 +497,22 @@ fn unreachable_webhook(status: &Status) -> Option<String> {
 
 /// A 403 is a missing permission, a quota, or an admission plugin.
 /// Source: `k8s.io/apiserver/pkg/endpoints/handlers/responsewriters` and `.../admission/errors.go`.
-fn forbidden(object: ObjectId, permission: &Permission, status: &Status) -> WriteError {
-    let said = status.message.split_once("is forbidden: ").map_or("", |(_, said)| said);
+fn forbidden(object: Box<ObjectId>, permission: &Permission, status: &Status) -> WriteError {
+    let said = status
+        .message
+        .split_once("is forbidden: ")
+        .map_or("", |(_, said)| said);
     if said.starts_with("User \"") || said.is_empty() {
-        return WriteError::Forbidden { object, permission: permission.clone() };
+        return WriteError::Forbidden {
+            object,
+            permission: permission.clone(),
+        };
     }
     if said.starts_with("exceeded quota") || said.starts_with("failed quota") {
-        return WriteError::Quota { object, message: presentable(said) };
+        return WriteError::Quota {
+            object,
+            message: presentable(said),
+        };
     }
     let by = if said.starts_with("violates PodSecurity") {
         "Pod Security"
@@ -445,29 +521,46 @@ fn forbidden(object: ObjectId, permission: &Permission, status: &Status) -> Writ
     } else {
         "an admission plugin"
     };
-    let message =
-        if is_secret(&object) { "see the policy".to_owned() } else { presentable(said) };
-    WriteError::Denied { object, by: by.to_owned(), message }
+    let message = if is_secret(&object) {
+        "see the policy".to_owned()
+    } else {
+        presentable(said)
+    };
+    WriteError::Denied {
+        object,
+        by: by.to_owned(),
+        message,
+    }
 }
 
 /// A 422, or a 400 about the body.
-fn invalid(object: ObjectId, status: &Status) -> WriteError {
+fn invalid(object: Box<ObjectId>, status: &Status) -> WriteError {
     let causes = status.causes();
     if !causes.is_empty() && causes.iter().all(says_immutable) {
-        let mut fields: Vec<_> = causes.iter().map(|cause| presentable(&cause.field)).collect();
+        let mut fields: Vec<_> = causes
+            .iter()
+            .map(|cause| presentable(&cause.field))
+            .collect();
         fields.dedup();
         return WriteError::Immutable { object, fields };
     }
     let secret = is_secret(&object);
     let causes = if causes.is_empty() {
-        let text =
-            if secret { "the server's text is not shown".to_owned() } else { presentable(&status.message) };
+        let text = if secret {
+            "the server's text is not shown".to_owned()
+        } else {
+            presentable(&status.message)
+        };
         vec![(String::new(), text)]
     } else {
         causes
             .iter()
             .map(|cause| {
-                let text = if secret { &cause.reason } else { &cause.message };
+                let text = if secret {
+                    &cause.reason
+                } else {
+                    &cause.message
+                };
                 (presentable(&cause.field), presentable(text))
             })
             .collect()

@@ -9,7 +9,8 @@ use lockstep_manifest::{Digest, GroupKind, Gvk};
 use serde::Deserialize;
 
 /// The media type of an aggregated discovery answer.
-pub(crate) const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub(crate) const ACCEPT: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A kind as it is asked for: in which path, and whether it has namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +76,10 @@ impl Default for Served {
 impl Served {
     /// Looks up exactly this version of the kind.
     pub fn find(&self, gvk: &Gvk) -> Lookup {
-        let found = self.kinds.get(&gvk.group_kind()).and_then(|versions| {
-            versions.iter().find(|served| served.version == gvk.version)
-        });
+        let found = self
+            .kinds
+            .get(&gvk.group_kind())
+            .and_then(|versions| versions.iter().find(|served| served.version == gvk.version));
         if let Some(served) = found {
             return Lookup::Found(resource(&gvk.group_kind(), served));
         }
@@ -93,7 +95,11 @@ impl Served {
         if let Some(served) = self.kinds.get(kind).and_then(|versions| versions.first()) {
             return Lookup::Found(resource(kind, served));
         }
-        match self.broken.iter().find(|((group, _), _)| *group == kind.group) {
+        match self
+            .broken
+            .iter()
+            .find(|((group, _), _)| *group == kind.group)
+        {
             Some((_, why)) => Lookup::Unknown(why.clone()),
             None => self.absent(&kind.group),
         }
@@ -102,7 +108,10 @@ impl Served {
     /// The versions of a kind that are served, the preferred first.
     pub fn versions(&self, kind: &GroupKind) -> Vec<String> {
         let versions = self.kinds.get(kind).map(Vec::as_slice).unwrap_or_default();
-        versions.iter().map(|served| served.version.clone()).collect()
+        versions
+            .iter()
+            .map(|served| served.version.clone())
+            .collect()
     }
 
     /// Every kind that can be listed and watched, in its preferred version.
@@ -119,7 +128,9 @@ impl Served {
 
     /// Group versions whose server did not answer, with why: for the page and for a metric.
     pub fn broken(&self) -> impl Iterator<Item = (String, &str)> + '_ {
-        self.broken.iter().map(|((group, version), why)| (format!("{group}/{version}"), why.as_str()))
+        self.broken
+            .iter()
+            .map(|((group, version), why)| (format!("{group}/{version}"), why.as_str()))
     }
 
     /// The snapshot that follows from these answers; the parts that were not answered stay as they were.
@@ -137,21 +148,38 @@ impl Served {
                 }
                 list.read_into(&mut kinds, &mut broken);
             } else {
-                let kept = self.kinds.iter().filter(|(kind, _)| is_core(&kind.group) == of_core);
+                let kept = self
+                    .kinds
+                    .iter()
+                    .filter(|(kind, _)| is_core(&kind.group) == of_core);
                 kinds.extend(kept.map(|(kind, versions)| (kind.clone(), versions.clone())));
-                let kept = self.broken.iter().filter(|((group, _), _)| is_core(group) == of_core);
+                let kept = self
+                    .broken
+                    .iter()
+                    .filter(|((group, _), _)| is_core(group) == of_core);
                 broken.extend(kept.map(|(at, why)| (at.clone(), why.clone())));
             }
         }
         let digest = digest(&kinds, &broken);
-        Self { kinds, broken, read, digest }
+        Self {
+            kinds,
+            broken,
+            read,
+            digest,
+        }
     }
 
     fn absent(&self, group: &str) -> Lookup {
-        let read = if group.is_empty() { self.read.0 } else { self.read.1 };
+        let read = if group.is_empty() {
+            self.read.0
+        } else {
+            self.read.1
+        };
         match read {
             Reading::Had => Lookup::NotServed,
-            Reading::Never => Lookup::Unknown("the server was not asked yet what it serves".to_owned()),
+            Reading::Never => {
+                Lookup::Unknown("the server was not asked yet what it serves".to_owned())
+            }
         }
     }
 }
@@ -172,17 +200,18 @@ fn digest(
     kinds: &BTreeMap<GroupKind, Vec<Form>>,
     broken: &BTreeMap<(String, String), String>,
 ) -> Digest {
-    let mut text = String::new();
-    for (kind, versions) in kinds {
-        text.push_str(&format!("{kind}"));
-        for served in versions {
-            text.push_str(&format!(" {} {} {}", served.version, served.plural, served.namespaced));
-        }
-        text.push('\n');
-    }
-    for (group, version) in broken.keys() {
-        text.push_str(&format!("broken {group}/{version}\n"));
-    }
+    let served = kinds.iter().flat_map(|(kind, versions)| {
+        versions.iter().map(move |form| {
+            format!(
+                "{kind} {} {} {}\n",
+                form.version, form.plural, form.namespaced
+            )
+        })
+    });
+    let broken = broken
+        .keys()
+        .map(|(group, version)| format!("broken {group}/{version}\n"));
+    let text: String = served.chain(broken).collect();
     Digest::of(text.as_bytes())
 }
 
@@ -211,8 +240,8 @@ struct Metadata {
 
 #[derive(Debug, Deserialize)]
 struct Version {
-    #[serde(default)]
-    version: String,
+    #[serde(default, rename = "version")]
+    name: String,
     #[serde(default)]
     resources: Vec<Described>,
     #[serde(default)]
@@ -241,7 +270,11 @@ impl List {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let list: Self = serde_json::from_slice(bytes).map_err(|error| {
             // The position is enough, and the text could be anything.
-            format!("no discovery answer, at line {} column {}", error.line(), error.column())
+            format!(
+                "no discovery answer, at line {} column {}",
+                error.line(),
+                error.column()
+            )
         })?;
         if list.kind == "APIGroupDiscoveryList" {
             Ok(list)
@@ -261,9 +294,9 @@ impl List {
                 if version.freshness == "Stale" {
                     let why = format!(
                         "the server behind {}/{} does not answer",
-                        group.metadata.name, version.version
+                        group.metadata.name, version.name
                     );
-                    broken.insert((group.metadata.name.clone(), version.version), why);
+                    broken.insert((group.metadata.name.clone(), version.name), why);
                     continue;
                 }
                 for described in version.resources {
@@ -271,14 +304,17 @@ impl List {
                         continue;
                     };
                     // Reviews, bindings and the like can only be posted; they are nobody's desired state.
-                    if !["get", "list", "watch"].iter().all(|verb| described.verbs.contains(*verb)) {
+                    if !["get", "list", "watch"]
+                        .iter()
+                        .all(|verb| described.verbs.contains(*verb))
+                    {
                         continue;
                     }
                     let key = GroupKind::new(group.metadata.name.clone(), kind.kind);
                     let versions = kinds.entry(key).or_default();
-                    if versions.iter().all(|served| served.version != version.version) {
+                    if versions.iter().all(|served| served.version != version.name) {
                         versions.push(Form {
-                            version: version.version.clone(),
+                            version: version.name.clone(),
                             plural: described.resource,
                             namespaced: described.scope == "Namespaced",
                         });
@@ -319,7 +355,11 @@ mod tests {
         let namespace = Gvk::from_api_version("v1", "Namespace");
         assert_eq!(
             served.find(&namespace),
-            Lookup::Found(Resource { gvk: namespace, plural: "namespaces".into(), namespaced: false })
+            Lookup::Found(Resource {
+                gvk: namespace,
+                plural: "namespaces".into(),
+                namespaced: false
+            })
         );
         let old = Gvk::from_api_version("autoscaling/v2beta2", "HorizontalPodAutoscaler");
         assert_eq!(served.find(&old), Lookup::NotServed);
@@ -332,7 +372,10 @@ mod tests {
 
     #[test]
     fn what_can_only_be_posted_is_not_served() {
-        assert_eq!(both().find(&Gvk::from_api_version("v1", "Binding")), Lookup::NotServed);
+        assert_eq!(
+            both().find(&Gvk::from_api_version("v1", "Binding")),
+            Lookup::NotServed
+        );
     }
 
     #[test]
@@ -340,13 +383,19 @@ mod tests {
         let served = both();
         let metrics = Gvk::from_api_version("metrics.k8s.io/v1beta1", "PodMetrics");
         assert!(matches!(served.find(&metrics), Lookup::Unknown(_)));
-        assert!(matches!(served.any_version(&metrics.group_kind()), Lookup::Unknown(_)));
+        assert!(matches!(
+            served.any_version(&metrics.group_kind()),
+            Lookup::Unknown(_)
+        ));
     }
 
     #[test]
     fn before_the_first_answer_everything_is_unknown() {
         let config_map = Gvk::from_api_version("v1", "ConfigMap");
-        assert!(matches!(Served::default().find(&config_map), Lookup::Unknown(_)));
+        assert!(matches!(
+            Served::default().find(&config_map),
+            Lookup::Unknown(_)
+        ));
     }
 
     #[test]
@@ -360,6 +409,10 @@ mod tests {
     #[test]
     fn an_old_servers_answer_is_refused_with_the_version_it_would_take() {
         let old = br#"{"kind":"APIVersions","versions":["v1"]}"#;
-        assert!(List::parse(old).expect_err("it is no list").contains("1.30"));
+        assert!(
+            List::parse(old)
+                .expect_err("it is no list")
+                .contains("1.30")
+        );
     }
 }

@@ -81,7 +81,10 @@ impl Status {
 
     /// The seconds to wait, when it says so.
     pub(crate) fn retry_after(&self) -> Option<u64> {
-        self.details.as_ref().map(|details| details.retry_after_seconds).filter(|s| *s > 0)
+        self.details
+            .as_ref()
+            .map(|details| details.retry_after_seconds)
+            .filter(|s| *s > 0)
     }
 }
 
@@ -113,6 +116,9 @@ mod tests {
     #[test]
     fn a_text_of_the_servers_becomes_one_bounded_line() {
         assert_eq!(presentable("a\nb\u{1b}[0m"), "a b [0m");
-        assert_eq!(presentable(&"x".repeat(2000)).chars().count(), LONGEST_TEXT + 1);
+        assert_eq!(
+            presentable(&"x".repeat(2000)).chars().count(),
+            LONGEST_TEXT + 1
+        );
     }
 }

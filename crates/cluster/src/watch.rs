@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::call::{CallError, network, unreachable_for};
 use crate::cluster::{Cluster, HEADERS_DEADLINE, WatchSlot, not_json, permission};
 use crate::error::{ClusterError, Permission};
-use crate::path::{self, escape};
+use crate::path;
 use crate::served::{Resource, Served};
 use crate::status::Status;
 
@@ -179,7 +179,9 @@ impl Watch {
 
     /// Waits as long as was decided, or until something else is served.
     async fn rested(&mut self) {
-        let Some(until) = self.rest_until.take() else { return };
+        let Some(until) = self.rest_until.take() else {
+            return;
+        };
         tokio::select! {
             () = sleep_until(until) => {}
             Ok(()) = self.served.changed() => {}
@@ -293,8 +295,15 @@ impl Watch {
 
     async fn page(&mut self, next: Option<String>) -> Result<Phase, Trouble> {
         let resource = self.resource().await?;
-        let Scope { namespace, selector, .. } = &self.scope;
-        let page = self.cluster.page(&resource, namespace, selector, next.as_deref()).await;
+        let Scope {
+            namespace,
+            selector,
+            ..
+        } = &self.scope;
+        let page = self
+            .cluster
+            .page(&resource, namespace, selector, next.as_deref())
+            .await;
         let page = match page {
             Ok(page) => page,
             Err(ClusterError::Refused { status: 410, .. }) => return Err(Trouble::Expired),
@@ -304,41 +313,64 @@ impl Watch {
             self.said.push_back(Seen::Restarted);
             self.sight = Sight::NotYet;
         }
-        self.said.extend(page.objects.into_iter().map(|object| Seen::Applied(Box::new(object))));
-        match page.next {
-            Some(next) => Ok(Phase::Paging { next: Some(next) }),
-            None => {
-                self.complete();
-                Ok(Phase::Resume { version: page.version })
-            }
+        self.said.extend(
+            page.objects
+                .into_iter()
+                .map(|object| Seen::Applied(Box::new(object))),
+        );
+        if page.next.is_some() {
+            return Ok(Phase::Paging { next: page.next });
         }
+        self.complete();
+        Ok(Phase::Resume {
+            version: page.version,
+        })
     }
 
     async fn resource(&mut self) -> Result<Resource, Trouble> {
-        self.cluster.resource(&self.scope.gvk).await.map_err(Trouble::Broken)
+        self.cluster
+            .resource(&self.scope.gvk)
+            .await
+            .map_err(Trouble::Broken)
     }
 
     /// Opens a watch.
     async fn open(&mut self, open: Open<'_>) -> Result<Lines, Trouble> {
         let resource = self.resource().await?;
-        let Scope { namespace, selector, gvk } = &self.scope;
+        let Scope {
+            namespace,
+            selector,
+            gvk,
+        } = &self.scope;
         let seconds = OPEN_FOR_SECONDS + fastrand::u64(0..OPEN_FOR_SECONDS);
-        let mut path = path::collection(&resource, namespace).map_err(|error| {
+        let path = path::collection(&resource, namespace).map_err(|error| {
             let (what, why) = (gvk.to_string(), error.to_string());
             Trouble::Broken(ClusterError::Unaskable { what, why })
         })?;
-        path.push_str("?watch=true&allowWatchBookmarks=true");
-        path.push_str(&format!("&timeoutSeconds={seconds}&labelSelector={}", escape(selector)));
+        let open_for = seconds.to_string();
+        let mut pairs = vec![
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", open_for.as_str()),
+            ("labelSelector", selector.as_str()),
+        ];
         match open {
             // Without a version it is a consistent read: never older than this moment.
-            Open::Everything => {
-                path.push_str("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
-            }
-            Open::Since(version) => path.push_str(&format!("&resourceVersion={}", escape(version))),
+            Open::Everything => pairs.extend([
+                ("sendInitialEvents", "true"),
+                ("resourceVersionMatch", "NotOlderThan"),
+            ]),
+            Open::Since(version) => pairs.push(("resourceVersion", version)),
         }
+        let path = path::query(path, &pairs);
         let broken = |error| {
             let permission = permission(&["list", "watch"], &resource, namespace);
-            Trouble::Broken(ClusterError::from_call(self.cluster.server(), &permission, gvk, error))
+            Trouble::Broken(ClusterError::from_call(
+                self.cluster.server(),
+                &permission,
+                gvk,
+                error,
+            ))
         };
         let slot = match self.slot.take() {
             Some(slot) => slot,
@@ -346,9 +378,11 @@ impl Watch {
         };
         let client = slot.client.clone();
         self.slot = Some(slot);
-        let request = Request::get(path)
-            .body(Vec::new())
-            .map_err(|error| broken(CallError::NotUnderstood { why: error.to_string() }))?;
+        let request = Request::get(path).body(Vec::new()).map_err(|error| {
+            broken(CallError::NotUnderstood {
+                why: error.to_string(),
+            })
+        })?;
         let opened = timeout(HEADERS_DEADLINE, client.request_stream(request)).await;
         match opened {
             Ok(Ok(reader)) => Ok(Lines {
@@ -366,7 +400,9 @@ impl Watch {
                 }
                 other => broken(other),
             }),
-            Err(_) => Err(broken(CallError::TimedOut { after: HEADERS_DEADLINE })),
+            Err(_) => Err(broken(CallError::TimedOut {
+                after: HEADERS_DEADLINE,
+            })),
         }
     }
 
@@ -375,7 +411,12 @@ impl Watch {
         let (server, scope) = (self.cluster.server(), &self.scope);
         let permission = lines.permission.clone();
         let broken = |error| {
-            Trouble::Broken(ClusterError::from_call(server, &permission, &scope.gvk, error))
+            Trouble::Broken(ClusterError::from_call(
+                server,
+                &permission,
+                &scope.gvk,
+                error,
+            ))
         };
         match lines.next().await {
             Ok(Some(bytes)) => match Line::parse(bytes) {
@@ -415,7 +456,9 @@ enum Open<'a> {
 
 /// How long to wait after so many failures. `chance` in 0..1 makes it between half and all of the doubled wait.
 fn wait(failures: u32, chance: f64) -> Duration {
-    let doubled = FIRST_WAIT.saturating_mul(1_u32 << failures.min(10)).min(LONGEST_WAIT);
+    let doubled = FIRST_WAIT
+        .saturating_mul(1_u32 << failures.min(10))
+        .min(LONGEST_WAIT);
     doubled.mul_f64(0.5 + chance / 2.0)
 }
 

@@ -40,12 +40,20 @@ impl Cluster {
         };
         match written {
             // The path is gone: what we believe to be served is old. The answer to the write stays what it is.
-            Err(WriteError::NotServed { object, gvk, instead }) if instead.is_empty() => {
+            Err(WriteError::NotServed {
+                object,
+                gvk,
+                instead,
+            }) if instead.is_empty() => {
                 let asked = self.discover_soon().await;
                 tracing::debug!(ok = asked.is_ok(), "asked again what is served");
                 let instead = self.served().versions(&gvk.group_kind());
                 let instead = instead.into_iter().filter(|v| *v != gvk.version).collect();
-                Err(WriteError::NotServed { object, gvk, instead })
+                Err(WriteError::NotServed {
+                    object,
+                    gvk,
+                    instead,
+                })
             }
             other => other,
         }
@@ -64,11 +72,19 @@ impl Cluster {
             return Err(invalid(object, "", "there is nothing to apply"));
         };
         if body.name() != object.name || body.kind() != object.kind {
-            return Err(invalid(object, "metadata.name", "it is not what the manifest says"));
+            return Err(invalid(
+                object,
+                "metadata.name",
+                "it is not what the manifest says",
+            ));
         }
         if resource.namespaced {
             if object.namespace.is_empty() {
-                return Err(invalid(object, "metadata.namespace", "this kind needs a namespace"));
+                return Err(invalid(
+                    object,
+                    "metadata.namespace",
+                    "this kind needs a namespace",
+                ));
             }
             body.set_namespace(Some(&object.namespace));
         } else {
@@ -85,7 +101,7 @@ impl Cluster {
         let path = format!("{path}?fieldManager={manager}&force=true{options}");
         let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, body.to_bytes());
         let permission = permission(&["create", "patch"], &resource, &object.namespace);
-        self.written(object, &write.gvk, &permission, self.call(ask).await)
+        written(object, &write.gvk, &permission, self.call(ask).await)
     }
 
     /// Deletes exactly the object that was looked at.
@@ -93,10 +109,14 @@ impl Cluster {
         let object = &write.id;
         let wanted = &write.preconditions;
         let (Some(uid), Some(version)) = (&wanted.uid, &wanted.resource_version) else {
-            return Err(WriteError::Unguarded { object: object.clone() });
+            return Err(WriteError::Unguarded {
+                object: Box::new(object.clone()),
+            });
         };
         if uid.0.is_empty() || version.is_empty() {
-            return Err(WriteError::Unguarded { object: object.clone() });
+            return Err(WriteError::Unguarded {
+                object: Box::new(object.clone()),
+            });
         }
         let resource = self.resource_to_write(&write.gvk, object).await?;
         let ask = delete_ask(&object_path(&resource, object)?, &uid.0, Some(version), how);
@@ -104,9 +124,13 @@ impl Cluster {
         let answer = self.call(ask).await;
         match &answer {
             Err(CallError::Refused(status)) if status.code == 404 && status.names().is_some() => {
-                Ok(Written { live: None, created: false, warnings: Vec::new() })
+                Ok(Written {
+                    live: None,
+                    created: false,
+                    warnings: Vec::new(),
+                })
             }
-            _ => self.written(object, &write.gvk, &permission, answer),
+            _ => written(object, &write.gvk, &permission, answer),
         }
     }
 
@@ -119,48 +143,63 @@ impl Cluster {
         if let Lookup::Found(resource) = self.served().find(gvk) {
             return Ok(resource);
         }
-        let (object, gvk) = (object.clone(), gvk.clone());
+        let (object, gvk) = (Box::new(object.clone()), gvk.clone());
         match self.discover_soon().await {
             Ok(served) => match served.find(&gvk) {
                 Lookup::Found(resource) => Ok(resource),
                 Lookup::NotServed => {
                     let instead = served.versions(&gvk.group_kind());
-                    Err(WriteError::NotServed { object, gvk, instead })
+                    Err(WriteError::NotServed {
+                        object,
+                        gvk,
+                        instead,
+                    })
                 }
                 Lookup::Unknown(why) => Err(WriteError::KindUnknown { object, gvk, why }),
             },
             Err(ClusterError::Unauthorized { .. }) => Err(WriteError::Unauthorized { object }),
-            Err(ClusterError::TimedOut { after, .. }) => Err(WriteError::TimedOut { object, after }),
+            Err(ClusterError::TimedOut { after, .. }) => {
+                Err(WriteError::TimedOut { object, after })
+            }
             Err(ClusterError::Unreachable { why, .. }) => {
                 Err(WriteError::Unreachable { object, why })
             }
-            Err(error) => Err(WriteError::KindUnknown { object, gvk, why: error.to_string() }),
+            Err(error) => Err(WriteError::KindUnknown {
+                object,
+                gvk,
+                why: error.to_string(),
+            }),
         }
     }
+}
 
-    /// What an answer to a write means.
-    pub(crate) fn written(
-        &self,
-        object: &ObjectId,
-        gvk: &Gvk,
-        permission: &Permission,
-        answer: Result<Answer, CallError>,
-    ) -> Result<Written, WriteError> {
-        let answer = answer
-            .map_err(|error| WriteError::from_call(object, gvk, permission, error))?;
-        let live = answered_object(&answer)
-            .map_err(|why| {
-                let error = CallError::NotUnderstood { why };
-                WriteError::from_call(object, gvk, permission, error)
-            })?;
-        let warnings = if object.group.is_empty() && object.kind == "Secret" {
-            // A warning may quote what it warns of (R10).
-            answer.warnings.iter().map(|_| "the API server sent a warning".to_owned()).collect()
-        } else {
-            answer.warnings
-        };
-        Ok(Written { live, created: answer.status == 201, warnings })
-    }
+/// What an answer to a write means.
+pub(crate) fn written(
+    object: &ObjectId,
+    gvk: &Gvk,
+    permission: &Permission,
+    answer: Result<Answer, CallError>,
+) -> Result<Written, WriteError> {
+    let answer = answer.map_err(|error| WriteError::from_call(object, gvk, permission, error))?;
+    let live = answered_object(&answer).map_err(|why| {
+        let error = CallError::NotUnderstood { why };
+        WriteError::from_call(object, gvk, permission, error)
+    })?;
+    let warnings = if object.group.is_empty() && object.kind == "Secret" {
+        // A warning may quote what it warns of (R10).
+        answer
+            .warnings
+            .iter()
+            .map(|_| "the API server sent a warning".to_owned())
+            .collect()
+    } else {
+        answer.warnings
+    };
+    Ok(Written {
+        live,
+        created: answer.status == 201,
+        warnings,
+    })
 }
 
 /// Is it meant?
@@ -186,7 +225,12 @@ pub(crate) fn delete_ask(path: &str, uid: &str, version: Option<&str>, how: Prop
     if let Some(version) = version {
         body["preconditions"]["resourceVersion"] = Value::from(version);
     }
-    Ask::change(Method::DELETE, path.to_owned(), JSON, body.to_string().into_bytes())
+    Ask::change(
+        Method::DELETE,
+        path.to_owned(),
+        JSON,
+        body.to_string().into_bytes(),
+    )
 }
 
 /// The object of an answer; a deletion that is done answers a `Status` instead.
@@ -197,12 +241,18 @@ fn answered_object(answer: &Answer) -> Result<Option<Manifest>, String> {
     }
     let kind: Kind<'_> =
         serde_json::from_slice(&answer.body).map_err(|error| crate::cluster::not_json(&error))?;
-    if kind.kind == "Status" { Ok(None) } else { parse_object(&answer.body).map(Some) }
+    if kind.kind == "Status" {
+        Ok(None)
+    } else {
+        parse_object(&answer.body).map(Some)
+    }
 }
 
 /// Puts preconditions into what is applied: the server compares both with the live object.
 fn demand(body: &mut Manifest, wanted: &lockstep_manifest::Preconditions) {
-    let Some(Value::Object(metadata)) = body.body_mut().get_mut("metadata") else { return };
+    let Some(Value::Object(metadata)) = body.body_mut().get_mut("metadata") else {
+        return;
+    };
     if let Some(uid) = &wanted.uid {
         metadata.insert("uid".to_owned(), Value::from(uid.0.as_str()));
     }
@@ -218,7 +268,10 @@ pub(crate) fn object_path(resource: &Resource, object: &ObjectId) -> Result<Stri
 
 fn invalid(object: &ObjectId, field: &str, message: &str) -> WriteError {
     let causes = vec![(field.to_owned(), message.to_owned())];
-    WriteError::Invalid { object: object.clone(), causes }
+    WriteError::Invalid {
+        object: Box::new(object.clone()),
+        causes,
+    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ impl Apps {
             group: gvk.group.clone(),
             kind: gvk.kind.clone(),
             namespace: event.object.namespace.clone(),
-            name: body["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            name: body["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
         };
         self.create(&gvk, &object, &body).await.map(|_| ())
     }

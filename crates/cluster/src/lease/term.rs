@@ -56,13 +56,21 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     pub(crate) fn new(identity: &str) -> Self {
-        Self { identity: identity.to_owned(), seen: None }
+        Self {
+            identity: identity.to_owned(),
+            seen: None,
+        }
     }
 
     /// Decides what to do, now that the lease was read.
     pub(crate) fn consider(&mut self, standing: Option<&Standing>, now: Instant) -> Move {
-        let Some(standing) = standing else { return Move::Create };
-        let take = |epoch| Move::Take { version: standing.version.clone(), epoch };
+        let Some(standing) = standing else {
+            return Move::Create;
+        };
+        let take = |epoch| Move::Take {
+            version: standing.version.clone(),
+            epoch,
+        };
         if standing.holder == self.identity {
             // An attempt of ours whose answer was lost: it counts from now, when the next one is sent.
             return take(standing.transitions);
@@ -79,7 +87,11 @@ impl Candidate {
             }
         };
         let expires = since + standing.duration.max(DURATION);
-        if now >= expires { take(next) } else { Move::LookAt(expires.min(now + LOOK)) }
+        if now >= expires {
+            take(next)
+        } else {
+            Move::LookAt(expires.min(now + LOOK))
+        }
     }
 }
 
@@ -115,7 +127,12 @@ pub(crate) enum Over {
 impl Term {
     /// It was had by a request sent at `sent`.
     pub(crate) fn begin(epoch: u64, version: String, sent: Instant) -> Self {
-        Self { epoch, version, sent, next: sent + RENEW }
+        Self {
+            epoch,
+            version,
+            sent,
+            next: sent + RENEW,
+        }
     }
 
     /// Until when we may act on it.
@@ -158,7 +175,11 @@ impl Term {
             Renewal::Changed(_) => return Err(Over::Taken),
             Renewal::Failed => self.next = now + RETRY,
         }
-        if now >= self.until() { Err(Over::Expired) } else { Ok(()) }
+        if now >= self.until() {
+            Err(Over::Expired)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -4,7 +4,11 @@ use super::*;
 
 fn refused(object: &str, code: u16, json: &str) -> WriteError {
     let object: ObjectId = object.parse().expect("an object");
-    let gvk = Gvk { group: object.group.clone(), version: "v1".into(), kind: object.kind.clone() };
+    let gvk = Gvk {
+        group: object.group.clone(),
+        version: "v1".into(),
+        kind: object.kind.clone(),
+    };
     let permission = Permission {
         verbs: vec!["create", "patch"],
         group: object.group.clone(),
@@ -25,9 +29,14 @@ fn a_changed_selector_is_an_immutable_field_by_its_path() {
         r#"{"kind":"Status","message":"Deployment.apps \"d\" is invalid: …","reason":"Invalid","details":{"name":"d","group":"apps","kind":"Deployment","causes":[
            {"reason":"FieldValueInvalid","message":"Invalid value: {\"matchLabels\":{\"a\":\"y\"}}: field is immutable","field":"spec.selector"}]},"code":422}"#,
     );
-    let WriteError::Immutable { fields, .. } = &error else { panic!("{error}") };
+    let WriteError::Immutable { fields, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(fields, &["spec.selector"]);
-    assert_eq!((error.blame(), error.fault().code.as_str()), (Blame::User, "apply.immutable_field"));
+    assert_eq!(
+        (error.blame(), error.fault().code.as_str()),
+        (Blame::User, "apply.immutable_field")
+    );
     assert_eq!(
         error.to_string(),
         "apps/Deployment t1/d changes spec.selector, which can never be changed"
@@ -53,9 +62,14 @@ fn invalid_fields_are_all_named_even_beside_an_immutable_one() {
            {"reason":"FieldValueInvalid","message":"Invalid value: 99999: must be between 1 and 65535, inclusive","field":"spec.template.spec.containers[0].ports[0].containerPort"},
            {"reason":"FieldValueInvalid","message":"Invalid value: {}: field is immutable","field":"spec.selector"}]},"code":422}"#,
     );
-    let WriteError::Invalid { causes, .. } = &error else { panic!("{error}") };
+    let WriteError::Invalid { causes, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(causes.len(), 2);
-    assert_eq!(causes[0].0, "spec.template.spec.containers[0].ports[0].containerPort");
+    assert_eq!(
+        causes[0].0,
+        "spec.template.spec.containers[0].ports[0].containerPort"
+    );
 }
 
 #[test]
@@ -76,7 +90,10 @@ fn what_does_not_fit_the_schema_is_the_users_though_the_server_says_500() {
         500,
         "{\"message\":\"failed to create typed patch object (t1/d; apps/v1, Kind=Deployment): errors:\\n  .spec.a: x\\n  .spec.b: y\",\"code\":500}",
     );
-    assert_eq!(several.to_string(), "apps/Deployment t1/d is not valid: spec.a: x; spec.b: y");
+    assert_eq!(
+        several.to_string(),
+        "apps/Deployment t1/d is not valid: spec.a: x; spec.b: y"
+    );
 }
 
 #[test]
@@ -97,7 +114,10 @@ fn a_policys_denial_names_the_policy_whatever_status_it_chose() {
             code,
             r#"{"message":"admission webhook \"a.b.c\" denied the request: no","reason":"Forbidden"}"#,
         );
-        assert_eq!(error.to_string(), "ConfigMap t1/v was denied by webhook a.b.c: no");
+        assert_eq!(
+            error.to_string(),
+            "ConfigMap t1/v was denied by webhook a.b.c: no"
+        );
     }
 }
 
@@ -118,8 +138,13 @@ fn a_webhook_that_does_not_answer_is_named_and_tried_again() {
         500,
         r#"{"message":"Internal error occurred: failed calling webhook \"down.example.com\": failed to call webhook: Post \"https://127.0.0.1:1/x?timeout=2s\": connection refused","reason":"InternalError","details":{"causes":[{"message":"failed calling webhook \"down.example.com\": …"}]},"code":500}"#,
     );
-    let WriteError::WebhookDown { webhook, .. } = &error else { panic!("{error}") };
-    assert_eq!((webhook.as_str(), error.blame()), ("down.example.com", Blame::Environment));
+    let WriteError::WebhookDown { webhook, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (webhook.as_str(), error.blame()),
+        ("down.example.com", Blame::Environment)
+    );
 }
 
 #[test]
@@ -171,7 +196,11 @@ fn namespaces_quotas_and_conflicts_are_told_apart() {
             "apply.conflict",
         ),
         (404, "404 page not found\n", "apply.crd_missing"),
-        (429, r#"{"details":{"retryAfterSeconds":3},"code":429}"#, "unknown.cluster"),
+        (
+            429,
+            r#"{"details":{"retryAfterSeconds":3},"code":429}"#,
+            "unknown.cluster",
+        ),
         (503, "upstream", "unknown.cluster"),
     ];
     for (code, json, expected) in cases {
@@ -199,8 +228,16 @@ fn nothing_the_server_says_of_a_secret_is_repeated() {
             500,
             r#"{"message":"failed to create typed patch object (t1/s; /v1, Kind=Secret): .data.a: expected string, got hunter2","code":500}"#,
         ),
-        refused(secret, 400, r#"{"message":"hunter2","reason":"BadRequest","code":400}"#),
-        refused(secret, 418, r#"{"message":"hunter2","reason":"Teapot","code":418}"#),
+        refused(
+            secret,
+            400,
+            r#"{"message":"hunter2","reason":"BadRequest","code":400}"#,
+        ),
+        refused(
+            secret,
+            418,
+            r#"{"message":"hunter2","reason":"Teapot","code":418}"#,
+        ),
         refused(
             secret,
             403,
@@ -213,7 +250,13 @@ fn nothing_the_server_says_of_a_secret_is_repeated() {
         ),
     ];
     for error in &cases {
-        assert!(!format!("{error:?} {error} {:?}", error.fault()).contains("hunter2"), "{error:?}");
+        assert!(
+            !format!("{error:?} {error} {:?}", error.fault()).contains("hunter2"),
+            "{error:?}"
+        );
     }
-    assert_eq!(cases[0].to_string(), "Secret t1/s is not valid: data[a b]: FieldValueInvalid");
+    assert_eq!(
+        cases[0].to_string(),
+        "Secret t1/s is not valid: data[a b]: FieldValueInvalid"
+    );
 }

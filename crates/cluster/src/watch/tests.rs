@@ -27,8 +27,13 @@ fn line(text: &[u8]) -> Line {
 #[test]
 fn an_object_comes_through_whole_with_what_no_type_knows() {
     let text = br#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"b","resourceVersion":"3","managedFields":[{"manager":"m","fieldsV1":{"f:data":{}}}],"newField":1},"data":{"k":"v"}}}"#;
-    let Line::Applied(object) = line(text) else { panic!("it was added") };
-    assert_eq!(object.id(), "ConfigMap b/a".parse::<ObjectId>().expect("an object"));
+    let Line::Applied(object) = line(text) else {
+        panic!("it was added")
+    };
+    assert_eq!(
+        object.id(),
+        "ConfigMap b/a".parse::<ObjectId>().expect("an object")
+    );
     assert_eq!(object.resource_version(), Some("3"));
     assert!(object.get(&["metadata", "newField"]).is_some());
     assert!(object.get(&["metadata", "managedFields"]).is_some());
@@ -36,10 +41,23 @@ fn an_object_comes_through_whole_with_what_no_type_knows() {
 
 #[test]
 fn only_the_marked_bookmark_ends_what_is_said_at_first() {
-    let plain = br#"{"type":"BOOKMARK","object":{"kind":"ConfigMap","metadata":{"resourceVersion":"7"}}}"#;
-    assert_eq!(line(plain), Line::Bookmark { version: "7".into(), end: false });
+    let plain =
+        br#"{"type":"BOOKMARK","object":{"kind":"ConfigMap","metadata":{"resourceVersion":"7"}}}"#;
+    assert_eq!(
+        line(plain),
+        Line::Bookmark {
+            version: "7".into(),
+            end: false
+        }
+    );
     let end = br#"{"type":"BOOKMARK","object":{"kind":"ConfigMap","metadata":{"resourceVersion":"8","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
-    assert_eq!(line(end), Line::Bookmark { version: "8".into(), end: true });
+    assert_eq!(
+        line(end),
+        Line::Bookmark {
+            version: "8".into(),
+            end: true
+        }
+    );
 }
 
 #[test]

@@ -18,15 +18,30 @@ fn anothers_lease_is_taken_only_after_it_stood_unchanged_for_its_whole_duration(
     let start = Instant::now();
     let mut candidate = Candidate::new("b");
     let held = standing("a", "1");
-    assert_eq!(candidate.consider(Some(&held), start), Move::LookAt(start + LOOK));
-    assert!(matches!(candidate.consider(Some(&held), start + seconds(14)), Move::LookAt(_)));
+    assert_eq!(
+        candidate.consider(Some(&held), start),
+        Move::LookAt(start + LOOK)
+    );
+    assert!(matches!(
+        candidate.consider(Some(&held), start + seconds(14)),
+        Move::LookAt(_)
+    ));
     // It changed: the time begins anew, whatever its renewTime says.
     let renewed = standing("a", "2");
-    assert!(matches!(candidate.consider(Some(&renewed), start + seconds(15)), Move::LookAt(_)));
-    assert!(matches!(candidate.consider(Some(&renewed), start + seconds(29)), Move::LookAt(_)));
+    assert!(matches!(
+        candidate.consider(Some(&renewed), start + seconds(15)),
+        Move::LookAt(_)
+    ));
+    assert!(matches!(
+        candidate.consider(Some(&renewed), start + seconds(29)),
+        Move::LookAt(_)
+    ));
     assert_eq!(
         candidate.consider(Some(&renewed), start + seconds(30)),
-        Move::Take { version: "2".into(), epoch: 5 }
+        Move::Take {
+            version: "2".into(),
+            epoch: 5
+        }
     );
 }
 
@@ -34,9 +49,15 @@ fn anothers_lease_is_taken_only_after_it_stood_unchanged_for_its_whole_duration(
 fn a_lease_that_promises_a_shorter_duration_is_not_taken_sooner() {
     let start = Instant::now();
     let mut candidate = Candidate::new("b");
-    let short = Standing { duration: seconds(1), ..standing("a", "1") };
+    let short = Standing {
+        duration: seconds(1),
+        ..standing("a", "1")
+    };
     candidate.consider(Some(&short), start);
-    assert!(matches!(candidate.consider(Some(&short), start + seconds(14)), Move::LookAt(_)));
+    assert!(matches!(
+        candidate.consider(Some(&short), start + seconds(14)),
+        Move::LookAt(_)
+    ));
 }
 
 #[test]
@@ -46,7 +67,10 @@ fn a_released_or_absent_lease_is_had_at_once() {
     assert_eq!(candidate.consider(None, now), Move::Create);
     assert_eq!(
         candidate.consider(Some(&standing("", "9")), now),
-        Move::Take { version: "9".into(), epoch: 5 }
+        Move::Take {
+            version: "9".into(),
+            epoch: 5
+        }
     );
 }
 
@@ -55,7 +79,10 @@ fn our_own_attempt_whose_answer_was_lost_keeps_its_epoch() {
     let mut candidate = Candidate::new("b");
     assert_eq!(
         candidate.consider(Some(&standing("b", "9")), Instant::now()),
-        Move::Take { version: "9".into(), epoch: 4 }
+        Move::Take {
+            version: "9".into(),
+            epoch: 4
+        }
     );
 }
 
@@ -64,7 +91,8 @@ fn the_margin_counts_from_when_the_renewal_was_sent_and_not_from_its_answer() {
     let start = Instant::now();
     let mut term = Term::begin(1, "1".into(), start);
     let sent = start + seconds(5);
-    term.renewed("a", Renewal::Done("2".into()), sent, sent + ATTEMPT).expect("in time");
+    term.renewed("a", Renewal::Done("2".into()), sent, sent + ATTEMPT)
+        .expect("in time");
     assert_eq!(term.until(), sent + GIVE_UP);
     assert_eq!(term.due(), sent + RENEW);
 }
@@ -76,7 +104,9 @@ fn failing_renewals_end_the_term_ten_seconds_after_the_last_good_one_was_sent() 
     let mut now = term.due();
     let mut attempts = 0;
     let over = loop {
-        let Some(takes) = term.attempt(now) else { break Over::Expired };
+        let Some(takes) = term.attempt(now) else {
+            break Over::Expired;
+        };
         attempts += 1;
         let sent = now;
         now += takes;
@@ -107,9 +137,15 @@ fn a_lease_in_another_name_or_of_another_epoch_is_lost_at_once() {
     for changed in [
         Some(standing("b", "2")),
         None,
-        Some(Standing { transitions: 5, ..standing("a", "2") }),
+        Some(Standing {
+            transitions: 5,
+            ..standing("a", "2")
+        }),
     ] {
         let mut term = Term::begin(4, "1".into(), now);
-        assert_eq!(term.renewed("a", Renewal::Changed(changed), now, now), Err(Over::Taken));
+        assert_eq!(
+            term.renewed("a", Renewal::Changed(changed), now, now),
+            Err(Over::Taken)
+        );
     }
 }
