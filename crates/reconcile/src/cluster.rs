@@ -81,6 +81,7 @@ impl Life {
         let confirmed = self.deleting.remove(id);
         if confirmed {
             self.inventory.entries.remove(id);
+            self.inventory_changes.push((id.clone(), false));
             self.record.dirty = true;
             self.forget_drift(id);
             self.note(now, "lockstep", format!("{id} was deleted"));
@@ -195,6 +196,7 @@ impl Life {
             }
             Outcome::Released => {
                 self.inventory.entries.remove(id);
+                self.inventory_changes.push((id.clone(), false));
                 self.record.dirty = true;
                 ("Synced", "left to another app".to_owned())
             }
@@ -370,6 +372,7 @@ impl Life {
                 self.inventory.entries.insert(step.id.clone(), entry_of(wanted, None));
                 self.record.dirty = true;
                 self.record.unsaid.insert(step.id.clone());
+                self.inventory_changes.push((step.id.clone(), true));
             }
         }
         let revision = slot.map(|slot| slot.commit.revision.clone());

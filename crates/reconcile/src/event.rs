@@ -99,6 +99,8 @@ pub enum Event {
     Specified(Arc<App>),
     /// The Application says something impossible; it is held until it is changed.
     Misspecified(Vec<Fault>),
+    /// Its project may allow something else now.
+    Permitted,
     /// What stands in the record, and in the Application's status about earlier syncs.
     Recalled(Recalled, Vec<HistoryView>),
     /// Look again.

@@ -166,6 +166,8 @@ pub struct Life {
     pub(crate) applied_at: Option<(Timestamp, Timestamp)>,
     pub(crate) healthy_at: Option<Timestamp>,
     pub(crate) condition_times: BTreeMap<(String, String), Timestamp>,
+    /// What the inventory gained (true) and lost (false) since somebody last asked.
+    pub(crate) inventory_changes: Vec<(ObjectId, bool)>,
     /// Heals that ended since somebody last asked: object, since when it differed.
     pub(crate) healed: Vec<(ObjectId, Timestamp)>,
 }
@@ -218,6 +220,7 @@ impl Life {
             applied_at: None,
             healthy_at: None,
             condition_times: BTreeMap::new(),
+            inventory_changes: Vec::new(),
             healed: Vec::new(),
         }
     }
@@ -231,6 +234,12 @@ impl Life {
         match event {
             Event::Specified(app) => self.specified(app, &mut effects),
             Event::Misspecified(faults) => self.spec_faults = faults,
+            Event::Permitted => {
+                self.failures.retain(|_, failure| !failure.fault.code.starts_with("project."));
+                if self.source_fault.as_ref().is_some_and(|f| f.code.starts_with("project.")) {
+                    self.look_again = true;
+                }
+            }
             Event::Recalled(recalled, history) => self.recalled(recalled, history),
             Event::Poke(Look::Source) => self.look_again = true,
             Event::Poke(Look::Cluster) | Event::Tick => {}
@@ -301,6 +310,7 @@ impl Life {
         self.record.spec = recalled.spec;
         // What we know in memory and the record does not stays: the inventory only ever grows here.
         for (id, entry) in recalled.entries {
+            self.inventory_changes.push((id.clone(), true));
             let mine = self.inventory.entries.entry(id).or_default();
             if mine.digest.is_none() {
                 *mine = entry;
@@ -332,6 +342,11 @@ impl Life {
         &self.phase
     }
 
+    /// Has its record been read?
+    pub fn is_recalled(&self) -> bool {
+        self.record.known
+    }
+
     /// Everything it may have touched.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
@@ -361,6 +376,21 @@ impl Life {
     /// The objects that were put back since this was last asked, each with the moment its drift was noticed.
     pub fn take_healed(&mut self) -> Vec<(ObjectId, Timestamp)> {
         std::mem::take(&mut self.healed)
+    }
+
+    /// What the inventory gained (true) and lost (false) since this was last asked.
+    pub fn take_inventory_changes(&mut self) -> Vec<(ObjectId, bool)> {
+        std::mem::take(&mut self.inventory_changes)
+    }
+
+    /// The commit that the target names, as far as known.
+    pub fn target(&self) -> Option<&Revision> {
+        self.target.as_ref()
+    }
+
+    /// Is the source frozen: the target not resolved, or the remote not reached?
+    pub fn is_frozen(&self) -> bool {
+        self.source_fault.is_some()
     }
 
     /// The live object as it was when drift was noticed on it.

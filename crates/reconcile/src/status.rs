@@ -15,7 +15,8 @@ pub const STATUS_FIELDS: &[&str] = &[
 
 /// The status of this app.
 ///
-/// Shape: every field of [`STATUS_FIELDS`] is there or null, so that a merge patch of it leaves nothing stale behind.
+/// Shape: every field of [`STATUS_FIELDS`] is there or null, so that a merge patch of it leaves nothing stale behind;
+/// but for `operationState`, which is left out, hence left as it is, when no sync is known.
 /// Only `reconciledAt` changes without anything else having changed.
 pub fn status(view: &AppView) -> Value {
     let revision = view.wanted.as_ref().map(|commit| commit.revision.as_str().to_owned());
@@ -38,11 +39,10 @@ pub fn status(view: &AppView) -> Value {
         })
         .collect();
     conditions.sort_by_key(|c| c["type"].as_str().map(str::to_owned));
-    json!({
+    let mut whole = json!({
         "sync": sync,
         "health": health(&view.health),
         "resources": resources(view),
-        "operationState": view.operation.as_ref().map(|operation| operation_state(operation, &source)),
         "history": history(view.history.iter().rev(), &source),
         "conditions": if conditions.is_empty() { Value::Null } else { Value::Array(conditions) },
         "summary": {"images": images(view)},
@@ -50,13 +50,19 @@ pub fn status(view: &AppView) -> Value {
         "sourceType": if view.source.kind.is_empty() { Value::Null } else { json!(view.source.kind) },
         "controllerNamespace": view.key.namespace,
         "lockstep": ours(view),
-    })
+    });
+    if let Some(operation) = &view.operation {
+        whole["operationState"] = operation_state(operation, &source);
+    }
+    whole
 }
 
 /// What Argo CD has no word for: the one word, the sentence, what to do next, the policy and who decided it.
 fn ours(view: &AppView) -> Value {
     let mut ours = Map::new();
     ours.insert("state".to_owned(), json!(view.word.text().to_lowercase()));
+    ours.insert("app".to_owned(), json!(view.name));
+    ours.insert("environment".to_owned(), json!(view.environment));
     if let Some(why) = &view.why {
         ours.insert("reason".to_owned(), json!({"code": why.code, "text": why.text, "next": why.next}));
     }
@@ -67,7 +73,6 @@ fn ours(view: &AppView) -> Value {
             lockstep_app::policy::DecidedBy::Both => "both",
         };
         ours.insert("policy".to_owned(), json!({
-            "environment": view.environment,
             "newCommit": {"value": new_commit(policy.new_commit), "decidedBy": by(policy.new_commit_by)},
             "drift": {"value": drift(policy.drift), "decidedBy": by(policy.drift_by)},
             "deletion": {"value": deletion(policy.deletion), "decidedBy": by(policy.deletion_by)},
@@ -223,19 +228,25 @@ fn seconds(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Is this what the status says already, but for the time of the comparison?
+/// Is this what the status says already, but for times of comparison and transition?
 pub fn says_the_same(published: &Value, status: &Value) -> bool {
-    STATUS_FIELDS.iter().filter(|field| **field != "reconciledAt").all(|field| {
-        without_nulls(&published[*field]) == without_nulls(&status[*field])
-    })
+    STATUS_FIELDS
+        .iter()
+        .filter(|field| **field != "reconciledAt")
+        .filter_map(|field| Some((field, status.get(*field)?)))
+        .all(|(field, wanted)| {
+            let stands = published.get(*field).unwrap_or(&Value::Null);
+            without_nulls(stands) == without_nulls(wanted)
+        })
 }
 
-/// A server keeps no nulls, so they are left out of comparisons. Nesting is bounded by what we write ourselves.
+/// A server keeps no nulls, so they are left out of comparisons, as are times that say nothing new. Nesting is
+/// bounded by what we write ourselves.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
             map.iter()
-                .filter(|(_, value)| !value.is_null())
+                .filter(|(key, value)| !value.is_null() && *key != "lastTransitionTime")
                 .map(|(key, value)| (key.clone(), without_nulls(value)))
                 .collect(),
         ),

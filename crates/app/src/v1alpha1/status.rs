@@ -313,24 +313,34 @@ pub struct LockstepStatus {
     /// Its environment.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub environment: String,
-    /// What it is doing, in one word.
+    /// The app's one word: unknown, failing, syncing, held, drifted or synced.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub phase: String,
-    /// Why it waits or stands still, as a code of the reason catalogue.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub reason: String,
+    pub state: String,
+    /// Why it is not synced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<StatusReason>,
     /// The digest of the plan: what a sync by hand names.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub plan: String,
+    /// The commit that the cluster was last brought to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub live_revision: String,
     /// The policy in force on each axis, and which side decided it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub policy: BTreeMap<String, DecidedPolicy>,
-    /// Fields that the schema accepts and this version does not act on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub not_acted_on: Vec<String>,
-    /// Since when it is in this phase.
+}
+
+/// Why an app is not synced, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatusReason {
+    /// From the reason catalogue.
+    pub code: String,
+    /// One sentence.
+    pub text: String,
+    /// What to do next: a command, or who has to move.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
+    pub next: Option<String>,
 }
 
 /// The policy in force on one axis.

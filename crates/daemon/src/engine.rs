@@ -1,0 +1,504 @@
+//! The engine: the one writer. It owns every app's life, feeds it news, and carries out what it asks for.
+//!
+//! Reading order: [`Engine::start`] is the loop; `intake` turns watches into news, `kinds` keeps the watches of managed
+//! kinds, `look` and `act` carry out effects on git and on the cluster, `publish` tells the cluster and the board.
+
+mod act;
+mod intake;
+mod kinds;
+mod look;
+mod orders;
+mod publish;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use lockstep_app::app::{App, AppKey, RemoteUrl};
+use lockstep_app::config::Config;
+use lockstep_app::credentials::Logins;
+use lockstep_app::project::Project;
+use lockstep_app::Fault;
+use lockstep_cluster::lease::Lease;
+use lockstep_cluster::{Apps, Cluster, Seen as Watched};
+use lockstep_manifest::{GroupKind, Manifest, ObjectId, Sensitive, Uid, marks};
+use lockstep_plan::Desired;
+use lockstep_reconcile::view::{AppView, HistoryView, OperationView};
+use lockstep_reconcile::{Effect, Event, Life, Look, Recalled, World};
+use lockstep_source::{Refs, Sources};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, Command, RepositoryView};
+use crate::metrics::Metrics;
+
+use kinds::Kinds;
+use look::RenderMemo;
+use publish::Publication;
+
+/// News that wait for the engine. A relist of 40,000 objects comes in faster than it is read, and then waits in the
+/// watch's own connection; 4,096 messages of some 4 KB are 16 MB at worst.
+const WAITING_NEWS: usize = 4096;
+/// News taken in one go before the board is published once for all of them.
+const AT_ONCE: usize = 256;
+/// Operations that REST can still be asked about.
+const OPERATIONS: usize = 512;
+
+/// Where a watch belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Feed {
+    Applications,
+    Projects,
+    Records,
+    Secrets,
+    Namespaces,
+    Kind(GroupKind),
+}
+
+/// Everything that reaches the engine.
+#[derive(Debug)]
+pub(crate) enum News {
+    Watched(Feed, Watched),
+    App { key: AppKey, uid: Uid, event: Event },
+    Checked { kind: GroupKind, id: ObjectId, live: Option<Box<Manifest>> },
+    Listed { remote: RemoteUrl, result: Result<Arc<Refs>, Fault> },
+    Rendered { key: AppKey, memo: RenderMemo },
+    Published { key: AppKey, result: Result<(), Fault> },
+    Record { key: AppKey, result: Result<Option<Box<Manifest>>, Fault> },
+    Config(Result<Arc<Config>, Fault>),
+    Served,
+    Leading(bool),
+    Farewell { key: AppKey },
+}
+
+/// What the engine is given.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) cluster: Cluster,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) sources: Sources,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) board: watch::Sender<Arc<Board>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) news: mpsc::Sender<News>,
+    pub(crate) inbox: mpsc::Receiver<News>,
+}
+
+/// The channel that everything reaches the engine through.
+pub(crate) fn channel() -> (mpsc::Sender<News>, mpsc::Receiver<News>) {
+    mpsc::channel(WAITING_NEWS)
+}
+
+pub(crate) struct Engine {
+    config: Arc<Config>,
+    cluster: Cluster,
+    apps: Apps,
+    lease: Arc<Lease>,
+    sources: Sources,
+    metrics: Arc<Metrics>,
+    board: watch::Sender<Arc<Board>>,
+    commands: mpsc::Receiver<Command>,
+    news: mpsc::Sender<News>,
+    inbox: mpsc::Receiver<News>,
+    stop: CancellationToken,
+    work: JoinSet<()>,
+    renders: Arc<Semaphore>,
+
+    leading: bool,
+    seen_applications: bool,
+    seen_projects: bool,
+    seen_records: bool,
+    seen_secrets: bool,
+    listing: HashMap<Feed, BTreeSet<String>>,
+
+    lives: BTreeMap<AppKey, Life>,
+    written: BTreeMap<AppKey, Arc<Manifest>>,
+    names: BTreeMap<AppKey, App>,
+    by_set: HashMap<String, AppKey>,
+    strays: HashMap<String, BTreeMap<ObjectId, Arc<Manifest>>>,
+    records: BTreeMap<String, Recalled>,
+    projects: BTreeMap<String, Arc<Project>>,
+    bad_projects: BTreeMap<String, Fault>,
+    secrets: BTreeMap<String, Sensitive<Manifest>>,
+    logins: Arc<Logins>,
+    namespaces: BTreeSet<String>,
+    seen_namespaces: bool,
+    tokens: Arc<BTreeMap<String, String>>,
+    webhook_secret: Option<Sensitive<String>>,
+    histories: HashMap<AppKey, Vec<HistoryView>>,
+    shorts: HashMap<AppKey, (String, String)>,
+    short_names: HashMap<(String, String), BTreeSet<AppKey>>,
+    kinds: Kinds,
+    owners: HashMap<ObjectId, AppKey>,
+    wants: HashMap<AppKey, Arc<Desired>>,
+    wanted: HashMap<ObjectId, BTreeSet<AppKey>>,
+    memos: HashMap<AppKey, RenderMemo>,
+
+    wakes: BTreeMap<AppKey, Timestamp>,
+    dirty: BTreeSet<AppKey>,
+    publications: HashMap<AppKey, Publication>,
+    repositories: BTreeMap<RemoteUrl, RepositoryView>,
+    polls: BTreeMap<RemoteUrl, Timestamp>,
+    polls_are_stale: bool,
+    reconciles: HashMap<AppKey, Instant>,
+    config_fault: Option<Fault>,
+    cluster_fault: Option<Fault>,
+    // what the board is made of
+    version: u64,
+    started_at: Timestamp,
+    views: BTreeMap<(String, String), Arc<AppView>>,
+    board_keys: HashMap<AppKey, (String, String)>,
+    changed: BTreeMap<(String, String), u64>,
+    operations: BTreeMap<String, OperationView>,
+    operation_order: VecDeque<String>,
+    board_is_stale: bool,
+    now: Timestamp,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts, stop: CancellationToken) -> Self {
+        let apps = Apps::new(parts.cluster.clone(), parts.config.namespace.clone());
+        Self {
+            config: parts.config,
+            cluster: parts.cluster,
+            apps,
+            lease: parts.lease,
+            sources: parts.sources,
+            metrics: parts.metrics,
+            board: parts.board,
+            commands: parts.commands,
+            news: parts.news,
+            inbox: parts.inbox,
+            stop,
+            work: JoinSet::new(),
+            // Rendering is computation; more at once than there are cores only takes memory.
+            renders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+            leading: false,
+            seen_applications: false,
+            seen_projects: false,
+            seen_records: false,
+            seen_secrets: false,
+            listing: HashMap::new(),
+            lives: BTreeMap::new(),
+            written: BTreeMap::new(),
+            names: BTreeMap::new(),
+            by_set: HashMap::new(),
+            strays: HashMap::new(),
+            records: BTreeMap::new(),
+            projects: BTreeMap::new(),
+            bad_projects: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            logins: Arc::new(Logins::default()),
+            namespaces: BTreeSet::new(),
+            seen_namespaces: false,
+            tokens: Arc::new(BTreeMap::new()),
+            webhook_secret: None,
+            histories: HashMap::new(),
+            shorts: HashMap::new(),
+            short_names: HashMap::new(),
+            kinds: Kinds::default(),
+            owners: HashMap::new(),
+            wants: HashMap::new(),
+            wanted: HashMap::new(),
+            memos: HashMap::new(),
+            wakes: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            publications: HashMap::new(),
+            repositories: BTreeMap::new(),
+            polls: BTreeMap::new(),
+            polls_are_stale: true,
+            reconciles: HashMap::new(),
+            config_fault: None,
+            cluster_fault: None,
+            version: 0,
+            started_at: crate::clock::now(),
+            views: BTreeMap::new(),
+            board_keys: HashMap::new(),
+            changed: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            operation_order: VecDeque::new(),
+            board_is_stale: true,
+            now: crate::clock::now(),
+        }
+    }
+
+    /// Runs until told to stop; then takes no new work, lets what is under way end, and publishes what it knows.
+    pub(crate) async fn start(mut self) -> Result<(), crate::tasks::Cause> {
+        self.discover();
+        self.start_watches();
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        let stop = self.stop.clone();
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(command) = self.commands.recv() => {
+                    self.now = crate::clock::now();
+                    self.command(command);
+                }
+                _ = self.inbox.recv_many(&mut batch, AT_ONCE) => {}
+                () = tokio::time::sleep(wake) => {}
+            }
+            while self.work.try_join_next().is_some() {}
+            self.now = crate::clock::now();
+            for news in batch.drain(..) {
+                self.take(news);
+            }
+            self.fire_wakes();
+            self.poll_remotes();
+            self.publish();
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Is everything read that has to be read once before anything may be decided?
+    fn complete(&self) -> bool {
+        self.seen_applications && self.seen_projects && self.seen_records && self.seen_secrets
+    }
+
+    fn may_act(&self) -> bool {
+        self.leading && self.complete() && self.seen_namespaces
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Watched(feed, seen) => self.watched(&feed, seen),
+            News::App { key, uid, event } => self.app_news(&key, &uid, event),
+            News::Checked { kind, id, live } => self.checked(&kind, &id, live),
+            News::Listed { remote, result } => self.listed(&remote, result),
+            News::Rendered { key, memo } => {
+                self.memos.insert(key, memo);
+            }
+            News::Published { key, result } => self.published(&key, result),
+            News::Record { key, result } => self.record_read(&key, result),
+            News::Config(result) => self.configured(result),
+            News::Served => self.served_changed(),
+            News::Leading(leading) => {
+                self.leading = leading;
+                self.poke_all(Look::Source);
+            }
+            News::Farewell { key } => {
+                tracing::debug!(app = %key, "left");
+            }
+        }
+    }
+
+    fn app_news(&mut self, key: &AppKey, uid: &Uid, event: Event) {
+        // News of an Application that was deleted and made again under the same name is nobody's.
+        if self.lives.get(key).is_none_or(|life| life.uid() != uid) {
+            return;
+        }
+        let lost = matches!(&event, Event::Claimed { result: Err(fault), .. } if fault.code == "record.lost");
+        if let Event::Rendered { result: Ok(slot), .. } = &event {
+            self.register_wants(key, Some(Arc::clone(&slot.desired)));
+        }
+        self.step(key, event);
+        if lost {
+            self.read_record(key);
+        }
+    }
+
+    /// Feeds one piece of news to one life, and carries out what it asks for.
+    fn step(&mut self, key: &AppKey, event: Event) {
+        self.step_with(key, event, None);
+    }
+
+    fn step_with(&mut self, key: &AppKey, event: Event, refs: Option<&Arc<Refs>>) {
+        let Some(mut life) = self.lives.remove(key) else { return };
+        let effects = self.in_world(|world| life.step(event, world));
+        self.after(key, life, effects, refs);
+    }
+
+    /// Puts a life back after something happened to it, and does what it asks.
+    fn after(&mut self, key: &AppKey, mut life: Life, effects: Vec<Effect>, refs: Option<&Arc<Refs>>) {
+        let changes = life.take_inventory_changes();
+        for (_, since) in life.take_healed() {
+            let took = self.now.duration_since(since);
+            self.metrics.healed(took.as_secs_f64().max(0.0));
+        }
+        self.lives.insert(key.clone(), life);
+        self.dirty.insert(key.clone());
+        self.register_inventory(key, changes);
+        for effect in effects {
+            self.perform(key, effect, refs);
+        }
+    }
+
+    fn in_world<T>(&self, with: impl FnOnce(&World<'_>) -> T) -> T {
+        let kinds = |kind: &GroupKind| self.kinds.view(kind);
+        let owner = |id: &ObjectId| {
+            self.owners.get(id).map(|owner| {
+                (owner.clone(), self.names.get(owner).map_or(owner.name.clone(), |app| app.key.name.clone()))
+            })
+        };
+        let wanted_by = |me: &AppKey, id: &ObjectId| {
+            self.wanted
+                .get(id)
+                .and_then(|keys| keys.iter().find(|other| *other != me))
+                .map(|other| other.name.clone())
+        };
+        with(&World {
+            now: self.now,
+            leading: self.may_act(),
+            kinds: &kinds,
+            namespaces: self.seen_namespaces.then_some(&self.namespaces),
+            owner: &owner,
+            wanted_by: &wanted_by,
+        })
+    }
+
+    fn perform(&mut self, key: &AppKey, effect: Effect, refs: Option<&Arc<Refs>>) {
+        match effect {
+            Effect::Resolve { turn } => self.resolve(key, turn, refs),
+            Effect::Render { turn, revision } => self.render(key, turn, revision),
+            Effect::Observe(kinds) => self.observe(kinds),
+            Effect::Discover => self.discover(),
+            Effect::Claim { turn, draft } => self.claim(key, turn, draft),
+            Effect::Apply { turn, steps } => self.apply(key, turn, steps),
+            Effect::Probe { plan, steps } => self.probe(key, plan, steps),
+            Effect::WakeAt(at) => {
+                let wake = self.wakes.entry(key.clone()).or_insert(at);
+                *wake = (*wake).min(at);
+            }
+            Effect::Farewell => self.farewell(key),
+            Effect::Heard => self.heard(key),
+        }
+    }
+
+    /// Which apps want which objects: for handing over, and for saying who was first.
+    fn register_wants(&mut self, key: &AppKey, desired: Option<Arc<Desired>>) {
+        if let Some(old) = self.wants.remove(key) {
+            for wanted in &old.objects {
+                if let Some(keys) = self.wanted.get_mut(&wanted.id) {
+                    keys.remove(key);
+                    if keys.is_empty() {
+                        self.wanted.remove(&wanted.id);
+                    }
+                }
+            }
+        }
+        if let Some(desired) = desired {
+            for wanted in &desired.objects {
+                self.wanted.entry(wanted.id.clone()).or_default().insert(key.clone());
+            }
+            self.wants.insert(key.clone(), desired);
+        }
+    }
+
+    fn register_inventory(&mut self, key: &AppKey, changes: Vec<(ObjectId, bool)>) {
+        for (id, gained) in changes {
+            if gained {
+                self.owners.entry(id).or_insert_with(|| key.clone());
+                continue;
+            }
+            if self.owners.get(&id) == Some(key) {
+                self.owners.remove(&id);
+            }
+            let others: Vec<AppKey> = self
+                .wanted
+                .get(&id)
+                .into_iter()
+                .flatten()
+                .filter(|other| *other != key)
+                .cloned()
+                .collect();
+            for other in others {
+                // It is free now: whoever has it in git looks again, after this turn.
+                self.wakes.insert(other, self.now);
+            }
+        }
+    }
+
+    pub(crate) fn poke_all(&mut self, look: Look) {
+        let keys: Vec<AppKey> = self.lives.keys().cloned().collect();
+        for key in keys {
+            self.step(&key, Event::Poke(look));
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let wakes = self.wakes.values().min().copied();
+        let polls = self.may_act().then(|| self.polls.values().min().copied()).flatten();
+        let due = self.publications.values().filter_map(Publication::due).min();
+        let next = [wakes, polls, due].into_iter().flatten().min();
+        let Some(next) = next else { return Duration::from_secs(3600) };
+        // A millisecond more, so that it is not too early by a rounding and woken twice.
+        Duration::try_from(next.duration_since(crate::clock::now())).unwrap_or_default()
+            + Duration::from_millis(1)
+    }
+
+    fn fire_wakes(&mut self) {
+        let now = self.now;
+        let due: Vec<AppKey> =
+            self.wakes.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            self.wakes.remove(&key);
+            self.step(&key, Event::Tick);
+        }
+    }
+
+    /// Runs work beside the loop; what it finds comes back as news.
+    fn spawn<F>(&mut self, work: F)
+    where
+        F: Future<Output = Vec<News>> + Send + 'static,
+    {
+        let news = self.news.clone();
+        self.work.spawn(async move {
+            for found in work.await {
+                if news.send(found).await.is_err() {
+                    return; // the engine has ended; nobody is left to tell
+                }
+            }
+        });
+    }
+
+    async fn finish(&mut self) {
+        // What is claimed or being written ends by itself within its own deadlines; the rest is dropped.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        while !self.work.is_empty() {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(deadline) => break,
+                Some(news) = self.inbox.recv() => {
+                    self.now = crate::clock::now();
+                    if let News::App { event: Event::Applied { .. } | Event::Claimed { .. } | Event::FrontDone { .. }, .. } = &news {
+                        self.leading = false;
+                        self.take(news);
+                    }
+                }
+                _ = self.work.join_next() => {}
+            }
+        }
+        self.leading = false;
+        self.say_goodbye().await;
+    }
+
+    fn project_of(&self, app: &App) -> Result<Arc<Project>, Fault> {
+        if let Some(project) = self.projects.get(&app.project) {
+            return Ok(Arc::clone(project));
+        }
+        if let Some(fault) = self.bad_projects.get(&app.project) {
+            return Err(fault.clone());
+        }
+        Err(Fault::new(
+            lockstep_app::Blame::User,
+            "project.missing",
+            format!("there is no AppProject {:?} in namespace {}", app.project, self.config.namespace),
+        )
+        .hint("create it, or name another in spec.project"))
+    }
+
+    /// The set that an app's objects are marked as part of.
+    fn set_of(key: &AppKey) -> String {
+        marks::set_id(&key.namespace, &key.name)
+    }
+}
+
+/// Operations that the board still knows.
+pub(crate) const fn operations_kept() -> usize {
+    OPERATIONS
+}

@@ -1,0 +1,346 @@
+//! Telling: the board for faces, the Application's status for everybody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use lockstep_app::app::AppKey;
+use lockstep_app::Fault;
+use lockstep_cluster::Extras;
+use lockstep_reconcile::view::{AppView, OperationPhase};
+use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
+use serde_json::Value;
+
+use super::{Engine, News, operations_kept};
+use crate::board::Board;
+use crate::metrics::AppLabels;
+
+/// A sync that is over is told almost at once; the wait lets what comes with it come along.
+const OVER: Duration = Duration::from_millis(50);
+/// Health settles in steps; one write tells of the last.
+const CALM: Duration = Duration::from_millis(500);
+/// A sync that runs is told of when it has run this long: most are over before.
+const RUNNING: Duration = Duration::from_secs(2);
+/// How long saying goodbye may take, all apps together.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What the cluster was told of one app, and what it is to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    last: Value,
+    wanted: Option<Value>,
+    due: Option<Timestamp>,
+    in_flight: Option<Value>,
+    heard: bool,
+    failures: u32,
+    /// After a failure: not before.
+    rest_until: Option<Timestamp>,
+    counted: Option<String>,
+}
+
+impl Publication {
+    /// What stands in the cluster.
+    pub(super) fn seen(&mut self, status: Value) {
+        self.last = status;
+    }
+
+    /// When something is to be told; none while it is being told.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let due = self.due.filter(|_| self.in_flight.is_none())?;
+        Some(self.rest_until.map_or(due, |rest| due.max(rest)))
+    }
+
+    fn want(&mut self, view: &AppView, now: Timestamp) {
+        let nothing_known = view.why.as_ref().is_some_and(|why| why.code == "unknown.first_check");
+        if nothing_known {
+            return;
+        }
+        let wanted = status(view);
+        if says_the_same(&self.last, &wanted) {
+            self.wanted = None;
+            if !self.heard {
+                self.due = None;
+            }
+            return;
+        }
+        let runs = view.operation.as_ref().is_some_and(|o| o.phase == OperationPhase::Running);
+        let moved = self.last["sync"]["status"] != wanted["sync"]["status"]
+            || self.last["sync"]["revision"] != wanted["sync"]["revision"]
+            || self.last["lockstep"]["state"] != wanted["lockstep"]["state"];
+        let wait = if runs {
+            RUNNING
+        } else if moved {
+            OVER
+        } else {
+            CALM
+        };
+        let due = now.checked_add(wait).unwrap_or(now);
+        // A running sync's news must not hold back the end of it, nor a later change an earlier one.
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+        self.wanted = Some(wanted);
+    }
+}
+
+impl Engine {
+    pub(super) fn heard(&mut self, key: &AppKey) {
+        let now = self.now;
+        let publication = self.publications.entry(key.clone()).or_default();
+        publication.heard = true;
+        publication.due = Some(now);
+    }
+
+    pub(super) fn touch_board(&mut self) {
+        self.board_is_stale = true;
+    }
+
+    /// Takes an app off the board.
+    pub(super) fn retire(&mut self, key: &AppKey) {
+        self.dirty.remove(key);
+        let at = self.board_keys.remove(key);
+        if let Some(at) = at
+            && let Some(view) = self.views.remove(&at)
+        {
+            self.metrics.forget(&AppLabels::of(&view));
+            self.changed.remove(&at);
+        }
+        self.touch_board();
+    }
+
+    /// Publishes what changed: one board for all of it, one status for each app that has something new to say.
+    pub(super) fn publish(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let now = self.now;
+        let mut changed = false;
+        for key in dirty {
+            let Some(life) = self.lives.get_mut(&key) else { continue };
+            let mut view = life.view(now);
+            let at = (view.environment.clone(), view.name.clone());
+            if self.board_keys.get(&key).is_some_and(|old| *old != at)
+                && let Some(old) = self.board_keys.remove(&key)
+            {
+                self.views.remove(&old);
+                self.changed.remove(&old);
+            }
+            let same = self.views.get(&at).is_some_and(|old| is_the_same(old, &mut view));
+            if same {
+                continue;
+            }
+            changed = true;
+            if view.compared_at.is_some() {
+                self.reconciled(&key);
+            }
+            self.note_operation(&key, &view);
+            self.note_head(&view);
+            self.publications.entry(key.clone()).or_default().want(&view, now);
+            self.changed.insert(at.clone(), self.version + 1);
+            self.board_keys.insert(key, at.clone());
+            self.views.insert(at, Arc::new(view));
+        }
+        self.send_statuses();
+        if changed || self.board_is_stale {
+            self.board_is_stale = false;
+            self.version += 1;
+            let board = Arc::new(self.make_board());
+            self.board.send_replace(board);
+        }
+    }
+
+    fn note_operation(&mut self, key: &AppKey, view: &AppView) {
+        let Some(operation) = &view.operation else { return };
+        let is_new = self.operations.insert(operation.id.clone(), operation.clone()).is_none();
+        if is_new {
+            self.operation_order.push_back(operation.id.clone());
+            while self.operation_order.len() > operations_kept() {
+                if let Some(oldest) = self.operation_order.pop_front() {
+                    self.operations.remove(&oldest);
+                }
+            }
+        }
+        let publication = self.publications.entry(key.clone()).or_default();
+        let is_over = operation.phase != OperationPhase::Running;
+        if is_over && publication.counted.as_ref() != Some(&operation.id) {
+            publication.counted = Some(operation.id.clone());
+            self.metrics.synced(&AppLabels::of(view), operation.phase, false);
+            tracing::info!(
+                app = %key,
+                phase = operation.phase.text(),
+                revision = operation.revision.as_ref().map(lockstep_app::app::Revision::short),
+                objects = operation.results.len(),
+                "sync ended"
+            );
+        }
+    }
+
+    fn note_head(&mut self, view: &AppView) {
+        let Some(wanted) = &view.wanted else { return };
+        let repository =
+            self.repositories.values_mut().find(|known| known.remote.as_str() == view.source.remote);
+        if let Some(repository) = repository {
+            let newer = repository
+                .head
+                .as_ref()
+                .is_none_or(|head| head.committed_at <= wanted.committed_at);
+            if newer {
+                repository.head = Some(wanted.clone());
+                repository.target.clone_from(&view.source.target);
+            }
+        }
+    }
+
+    fn make_board(&self) -> Board {
+        Board {
+            version: self.version,
+            at: self.now,
+            started_at: self.started_at,
+            apps: self.views.clone(),
+            changed: self.changed.clone(),
+            repositories: self.repositories.values().cloned().collect(),
+            operations: self.operations.clone(),
+            config: Arc::clone(&self.config),
+            config_fault: self.config_fault.clone(),
+            server: self.cluster.server().to_owned(),
+            cluster_fault: self.cluster_fault.clone(),
+            leading: self.leading,
+            complete: self.complete(),
+            permissive_projects: self
+                .projects
+                .iter()
+                .filter(|(_, project)| project.is_permissive())
+                .map(|(name, _)| name.clone())
+                .collect(),
+            tokens: Arc::clone(&self.tokens),
+            webhook_secret: self.webhook_secret.clone(),
+        }
+    }
+
+    fn send_statuses(&mut self) {
+        if !self.leading {
+            return;
+        }
+        let now = self.now;
+        let due: Vec<AppKey> = self
+            .publications
+            .iter()
+            .filter(|(_, publication)| publication.due().is_some_and(|due| due <= now))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            let Some((status, extras)) = self.take_publication(&key) else { continue };
+            let apps = self.apps.clone();
+            self.spawn(async move {
+                let result = apps.publish(&key, status, extras).await;
+                let result = result.map(|_| ()).map_err(|error| error.fault());
+                vec![News::Published { key, result }]
+            });
+        }
+    }
+
+    fn take_publication(&mut self, key: &AppKey) -> Option<(Value, Extras)> {
+        let uid = self.lives.get(key)?.uid().clone();
+        let publication = self.publications.get_mut(key)?;
+        publication.due = None;
+        let status = publication.wanted.take().unwrap_or(Value::Null);
+        let heard = std::mem::take(&mut publication.heard);
+        if status.is_null() && !heard {
+            return None;
+        }
+        let patch = prune_unchanged(&publication.last, status.clone());
+        publication.in_flight = Some(status);
+        let extras = Extras {
+            uid: Some(uid),
+            clear_operation: heard,
+            clear_refresh: heard,
+            ..Extras::default()
+        };
+        Some((patch, extras))
+    }
+
+    pub(super) fn published(&mut self, key: &AppKey, result: Result<(), Fault>) {
+        let now = self.now;
+        let Some(publication) = self.publications.get_mut(key) else { return };
+        let sent = publication.in_flight.take();
+        match result {
+            Ok(()) => {
+                publication.failures = 0;
+                publication.rest_until = None;
+                if let Some(Value::Object(sent)) = sent {
+                    if !publication.last.is_object() {
+                        publication.last = Value::Object(serde_json::Map::new());
+                    }
+                    for (field, value) in sent {
+                        publication.last[field] = value;
+                    }
+                }
+            }
+            Err(fault) => {
+                tracing::warn!(app = %key, error = %fault, "status not published");
+                publication.failures += 1;
+                let wait = Duration::from_secs((1u64 << publication.failures.min(5)).min(30));
+                publication.rest_until = now.checked_add(wait).ok();
+                publication.due.get_or_insert(now);
+            }
+        }
+        self.dirty.insert(key.clone()); // what came meanwhile is told now, what failed again
+        self.views_again(key);
+    }
+
+    /// Makes the next publication compare this app's view anew.
+    fn views_again(&mut self, key: &AppKey) {
+        if let (Some(at), Some(publication)) = (self.board_keys.get(key), self.publications.get_mut(key))
+            && let Some(view) = self.views.get(at)
+        {
+            publication.want(view, self.now);
+        }
+    }
+
+    /// Tells what is still untold, before the process ends.
+    pub(super) async fn say_goodbye(&mut self) {
+        let keys: Vec<AppKey> = self.publications.keys().cloned().collect();
+        let mut sends = FuturesUnordered::new();
+        for key in keys {
+            let Some(life) = self.lives.get_mut(&key) else { continue };
+            let view = life.view(self.now);
+            if let Some(publication) = self.publications.get_mut(&key) {
+                publication.want(&view, self.now);
+            }
+            let Some((status, extras)) = self.take_publication(&key) else { continue };
+            let apps = self.apps.clone();
+            sends.push(async move { apps.publish(&key, status, extras).await.map(|_| ()) });
+        }
+        let all = async {
+            while let Some(result) = sends.next().await {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "status not published");
+                }
+            }
+        };
+        if tokio::time::timeout(GOODBYE, all).await.is_err() {
+            tracing::warn!("not every status could be published in time");
+        }
+    }
+
+    /// Which Application a face means.
+    pub(super) fn key_of(&self, at: &(String, String)) -> Option<AppKey> {
+        self.views.get(at).map(|view| view.key.clone())
+    }
+
+}
+
+/// Only the fields that differ: a patch that repeats the history of an app costs everybody who watches it.
+fn prune_unchanged(last: &Value, status: Value) -> Value {
+    let Value::Object(mut wanted) = status else { return status };
+    wanted.retain(|field, value| {
+        field == "reconciledAt" || STATUS_FIELDS.contains(&field.as_str()) && last.get(field) != Some(value)
+    });
+    Value::Object(wanted)
+}
+
+/// Is it the same but for the time of the comparison?
+fn is_the_same(old: &AppView, new: &mut AppView) -> bool {
+    let compared_at = std::mem::replace(&mut new.compared_at, old.compared_at);
+    let same = *old == *new;
+    new.compared_at = compared_at;
+    same
+}
