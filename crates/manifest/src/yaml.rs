@@ -13,6 +13,7 @@ mod scalar;
 mod tests;
 pub mod write;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -63,8 +64,7 @@ impl Default for Limits {
 }
 
 /// A text is no YAML, or costs more than it may.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YamlError {
     /// What is wrong, as a clause.
     pub message: String,
@@ -75,6 +75,25 @@ pub struct YamlError {
     /// The column, from 1.
     pub column: u32,
 }
+
+/// `web.yaml:3:7: …`; without a file's name, `line 3, column 7: …`.
+impl fmt::Display for YamlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            message,
+            file,
+            line,
+            column,
+        } = self;
+        if file.is_empty() {
+            write!(f, "line {line}, column {column}: {message}")
+        } else {
+            write!(f, "{file}:{line}:{column}: {message}")
+        }
+    }
+}
+
+impl std::error::Error for YamlError {}
 
 impl YamlError {
     fn at(place: &Place, message: impl Into<String>) -> Self {
@@ -106,11 +125,16 @@ pub fn read(
     read::Reader::new(dialect, file, limits, dialect == Dialect::Kustomize).read(text)
 }
 
-/// Reads the objects of a text as kubectl does, with their places. `kind: List` is left as it stands.
+/// Reads the objects of a text as kubectl does. `kind: List` is left as it stands.
 ///
 /// Errors: also a document that is no object, with its place.
-pub fn read_yaml(text: &[u8], file: &str) -> Result<Vec<Manifest>, YamlError> {
-    let documents = read(text, Dialect::Kubectl, file, &Limits::default())?;
+pub fn read_yaml(text: &[u8]) -> Result<Vec<Manifest>, YamlError> {
+    read_objects(text, "", &Limits::default())
+}
+
+/// The same for a file that has a name, within limits: the objects know where their leaves were written.
+pub fn read_objects(text: &[u8], file: &str, limits: &Limits) -> Result<Vec<Manifest>, YamlError> {
+    let documents = read(text, Dialect::Kubectl, file, limits)?;
     documents
         .iter()
         .filter(|node| !node.is_null())

@@ -216,7 +216,9 @@ impl Tree {
             };
             match entry.kind {
                 EntryKind::Folder => above.push((part, entry.hash)),
-                EntryKind::File | EntryKind::Executable if todo.is_empty() => {
+                EntryKind::File | EntryKind::Executable | EntryKind::Submodule
+                    if todo.is_empty() =>
+                {
                     return Ok(Some(Found {
                         path: here(),
                         kind: entry.kind,
@@ -224,13 +226,6 @@ impl Tree {
                     }));
                 }
                 EntryKind::File | EntryKind::Executable => return Ok(None),
-                EntryKind::Submodule if todo.is_empty() => {
-                    return Ok(Some(Found {
-                        path: here(),
-                        kind: entry.kind,
-                        hash: entry.hash,
-                    }));
-                }
                 EntryKind::Submodule => {
                     return Err(ReadError::Submodule {
                         path: path.clone(),

@@ -30,12 +30,12 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 }
 
 /// Neither rune at `i` is a letter: the runs of digits from there, as numbers.
-fn numbers(a: &[char], b: &[char], i: usize) -> Ordering {
+fn numbers(left: &[char], right: &[char], i: usize) -> Ordering {
     let rune = |of: &[char], at: usize| of.get(at).copied().unwrap_or('\0');
     let mut start: i64 = 0;
-    if rune(a, i) == '0' || rune(b, i) == '0' {
+    if rune(left, i) == '0' || rune(right, i) == '0' {
         for j in (0..i).rev() {
-            let digit = rune(a, j);
+            let digit = rune(left, j);
             if !digit.is_numeric() {
                 break;
             }
@@ -55,10 +55,10 @@ fn numbers(a: &[char], b: &[char], i: usize) -> Ordering {
         }
         (number, at)
     };
-    let ((x, x_end), (y, y_end)) = (run(a), run(b));
+    let ((x, x_end), (y, y_end)) = (run(left), run(right));
     x.cmp(&y)
         .then(x_end.cmp(&y_end))
-        .then_with(|| rune(a, i).cmp(&rune(b, i)))
+        .then_with(|| rune(left, i).cmp(&rune(right, i)))
 }
 
 /// Sorts by [`compare`] with a fixed algorithm, a merge sort over the byte order of the keys, so that maps for which

@@ -85,7 +85,7 @@ impl<'l> Reader<'l> {
         }
         let text = std::str::from_utf8(text).map_err(|e| {
             let before = text.get(..e.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+            let line = before.split(|b| *b == b'\n').count();
             YamlError::at(&self.place(line, 1), "the file is not UTF-8 text")
         })?;
         if self.dialect == Dialect::Kustomize {
@@ -291,7 +291,7 @@ impl<'l> Reader<'l> {
             Inside::Map {
                 mut pairs, merges, ..
             } => {
-                self.merge(&mut pairs, merges)?;
+                merge_into(&mut pairs, merges)?;
                 Content::Map(pairs)
             }
         };
@@ -422,31 +422,6 @@ impl<'l> Reader<'l> {
         }
         Ok(())
     }
-
-    /// What `<<` brings: keys of its own win, then those of the first map named.
-    fn merge(&mut self, pairs: &mut Vec<Pair>, merges: Vec<Node>) -> Result<(), YamlError> {
-        for from in merges {
-            let maps = match from.content {
-                Content::List(items) => items,
-                content => vec![Node::new(content, from.place)],
-            };
-            for map in maps {
-                let Content::Map(more) = map.content else {
-                    return Err(YamlError::at(
-                        &map.place,
-                        "`<<` takes a map or a list of maps",
-                    ));
-                };
-                let known: HashSet<String> =
-                    pairs.iter().map(|pair| pair.key.text.clone()).collect();
-                pairs.extend(
-                    more.into_iter()
-                        .filter(|pair| !known.contains(&pair.key.text)),
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A key as Go's YAML-to-JSON conversion writes it.
@@ -463,4 +438,28 @@ fn key_text(key: Scalar) -> Scalar {
         tag: Tag::Text,
         text,
     }
+}
+
+/// What `<<` brings: keys of its own win, then those of the first map named.
+fn merge_into(pairs: &mut Vec<Pair>, merges: Vec<Node>) -> Result<(), YamlError> {
+    for from in merges {
+        let maps = match from.content {
+            Content::List(items) => items,
+            content => vec![Node::new(content, from.place)],
+        };
+        for map in maps {
+            let Content::Map(more) = map.content else {
+                return Err(YamlError::at(
+                    &map.place,
+                    "`<<` takes a map or a list of maps",
+                ));
+            };
+            let known: HashSet<String> = pairs.iter().map(|pair| pair.key.text.clone()).collect();
+            pairs.extend(
+                more.into_iter()
+                    .filter(|pair| !known.contains(&pair.key.text)),
+            );
+        }
+    }
+    Ok(())
 }

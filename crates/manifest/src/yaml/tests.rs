@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use super::*;
@@ -114,7 +116,7 @@ fn deep_nesting_is_refused_however_it_is_made() {
     );
     let mut text = "a0: &a0 [x]\n".to_owned();
     for level in 1..500 {
-        text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        let _ = writeln!(text, "a{level}: &a{level} [*a{}]", level - 1);
     }
     let error = fails(Dialect::Kustomize, &text, &limits);
     assert!(error.message.contains("deeper"), "{error}");
@@ -165,10 +167,10 @@ fn objects_are_read_with_the_places_of_their_leaves() {
     let text =
         b"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  on: \"x\"\n---\n---\n\
                  apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n";
-    let objects = read_yaml(text, "a.yaml").expect("objects");
+    let objects = read_objects(text, "a.yaml", &Limits::default()).expect("objects");
     assert_eq!(objects.len(), 2);
     assert_eq!(objects[0].place("/data/true").map(|p| p.line), Some(6));
-    let error = read_yaml(b"kind: X\n", "a.yaml").expect_err("no apiVersion");
+    let error = read_yaml(b"kind: X\n").expect_err("no apiVersion");
     assert!(error.message.contains("apiVersion"), "{error}");
 }
 

@@ -370,10 +370,7 @@ fn is_base_60(text: &str) -> bool {
     first.starts_with(|c: char| c.is_ascii_digit())
         && first.bytes().all(|b| b.is_ascii_digit() || b == b'_')
         && rest.peek().is_some()
-        && rest.all(|part| match part.as_bytes() {
-            [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9'] => true,
-            _ => false,
-        })
+        && rest.all(|part| matches!(part.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
 }
 
 /// Which style the emitter ends up with.
@@ -397,6 +394,10 @@ fn style(text: &str, key: bool) -> Style {
 }
 
 /// Which styles a text allows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "three independent permissions and a fact, local to here"
+)]
 struct Shape {
     plain: bool,
     single: bool,
