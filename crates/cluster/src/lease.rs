@@ -1,4 +1,4 @@
-//! A Lease: who may act. `coordination.k8s.io/v1`, one PUT every 5 s by its holder, one GET every 2 s by who waits.
+//! A Lease: who may act. `coordination.k8s.io/v1`, one PUT every 3 s by its holder, one GET every 2 s by who waits.
 //!
 //! The epoch is the Lease's `leaseTransitions`: it rises with every change of holder and is carried by every claim,
 //! so that one who does not know yet that he lost cannot begin anything.

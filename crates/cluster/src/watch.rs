@@ -35,7 +35,8 @@ pub enum Seen {
     Restarted,
     /// The object is there, as it stands here.
     Applied(Box<Manifest>),
-    /// The object is gone; this is how it was last.
+    /// The object is gone, or no longer carries the labels that select it; this is how it was last. Who must know
+    /// which reads it.
     Deleted(Box<Manifest>),
     /// Everything there is has been said since `Restarted`; also said when a watch that was broken sees again.
     Complete,

@@ -15,9 +15,10 @@ pub(crate) const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// How often it is renewed.
 ///
-/// Each renewal is a write that etcd keeps: every 5 s is 17,280 a day, every 2 s would be 43,200. What it costs is
-/// margin: just before a renewal 5 s are left, which is two attempts of [`ATTEMPT`] with a pause between them.
-pub(crate) const RENEW: Duration = Duration::from_secs(5);
+/// Each renewal is a write that etcd keeps: every 3 s is 28,800 a day, every 2 s would be 43,200, every 5 s 17,280.
+/// With 5 s only 5 s of margin are left when a renewal is due, and a write that may take that long could not begin
+/// while it is under way. With 3 s there are 7, and three attempts of [`ATTEMPT`] before we give up.
+pub(crate) const RENEW: Duration = Duration::from_secs(3);
 
 /// How long one attempt to renew may take, and how long it rests after one that failed.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);

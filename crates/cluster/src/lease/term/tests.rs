@@ -117,7 +117,7 @@ fn failing_renewals_end_the_term_ten_seconds_after_the_last_good_one_was_sent() 
     };
     assert_eq!(over, Over::Expired);
     assert_eq!(now, start + GIVE_UP);
-    assert_eq!(attempts, 2);
+    assert_eq!(attempts, 3);
 }
 
 #[test]
@@ -148,4 +148,12 @@ fn a_lease_in_another_name_or_of_another_epoch_is_lost_at_once() {
             Err(Over::Taken)
         );
     }
+}
+
+#[test]
+fn a_write_of_five_seconds_may_begin_while_a_renewal_is_under_way() {
+    let start = Instant::now();
+    let term = Term::begin(1, "1".into(), start);
+    let answered = term.due() + seconds(1);
+    assert!(answered + seconds(5) < term.until());
 }
