@@ -26,7 +26,9 @@ impl Side {
             Self::Absent => "–".to_owned(),
             Self::Hidden => "(hidden)".to_owned(),
             Self::Value(value) => {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 if text.chars().count() > LONGEST {
                     let cut: String = text.chars().take(LONGEST - 1).collect();
                     format!("{cut}…")
@@ -85,7 +87,12 @@ struct Spot {
 impl Spot {
     fn top(key: &str, secret: bool) -> Self {
         let hidden = secret && (key == "data" || key == "stringData");
-        Self { path: key.to_owned(), pointer: pointer::join("", key), hidden, secret }
+        Self {
+            path: key.to_owned(),
+            pointer: pointer::join("", key),
+            hidden,
+            secret,
+        }
     }
 
     fn key(&self, key: &str) -> Self {
@@ -96,7 +103,12 @@ impl Spot {
         };
         // kubectl's last-applied annotation repeats a Secret's values, so no annotation of a Secret is shown.
         let hidden = self.hidden || (self.secret && key == "annotations");
-        Self { path, pointer: pointer::join(&self.pointer, key), hidden, secret: self.secret }
+        Self {
+            path,
+            pointer: pointer::join(&self.pointer, key),
+            hidden,
+            secret: self.secret,
+        }
     }
 
     fn item(&self, label: &str, index: usize) -> Self {
@@ -110,12 +122,19 @@ impl Spot {
 }
 
 fn is_bookkeeping(path: &[&str; 2]) -> bool {
-    matches!(
-        path,
-        ["", "status"]
-            | ["metadata", "managedFields" | "resourceVersion" | "generation" | "uid"]
-            | ["metadata", "creationTimestamp" | "selfLink"]
-    )
+    match path {
+        ["", key] => *key == "status",
+        ["metadata", key] => matches!(
+            *key,
+            "managedFields"
+                | "resourceVersion"
+                | "generation"
+                | "uid"
+                | "creationTimestamp"
+                | "selfLink"
+        ),
+        _ => false,
+    }
 }
 
 fn compare(
@@ -128,7 +147,9 @@ fn compare(
     if before == after {
         return;
     }
-    let Some(depth) = depth.checked_sub(1) else { return };
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
     match (before, after) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             for (key, value) in old {
@@ -151,7 +172,13 @@ fn compare(
                 }
                 for (index, value) in new.iter().enumerate() {
                     if !old.iter().any(|other| other.get(key) == value.get(key)) {
-                        compare(None, Some(value), &at.item(&label(value, key), index), depth, found);
+                        compare(
+                            None,
+                            Some(value),
+                            &at.item(&label(value, key), index),
+                            depth,
+                            found,
+                        );
                     }
                 }
             } else {
@@ -179,11 +206,23 @@ fn compare(
 
 /// The key that names every item of both lists, each name once.
 fn list_key(old: &[Value], new: &[Value]) -> Option<&'static str> {
-    ["name", "key", "containerPort", "port", "mountPath", "type", "ip"].into_iter().find(|key| {
+    [
+        "name",
+        "key",
+        "containerPort",
+        "port",
+        "mountPath",
+        "type",
+        "ip",
+    ]
+    .into_iter()
+    .find(|key| {
         [old, new].iter().all(|list| {
             let mut names: Vec<String> = Vec::with_capacity(list.len());
             list.iter().all(|item| {
-                let Some(name) = item.get(*key).map(Value::to_string) else { return false };
+                let Some(name) = item.get(*key).map(Value::to_string) else {
+                    return false;
+                };
                 let fresh = !names.contains(&name);
                 names.push(name);
                 fresh
@@ -194,7 +233,8 @@ fn list_key(old: &[Value], new: &[Value]) -> Option<&'static str> {
 
 fn label(item: &Value, key: &str) -> String {
     item.get(key).map_or_else(String::new, |name| {
-        name.as_str().map_or_else(|| name.to_string(), str::to_owned)
+        name.as_str()
+            .map_or_else(|| name.to_string(), str::to_owned)
     })
 }
 
@@ -213,14 +253,23 @@ mod tests {
 
     #[test]
     fn items_of_a_named_list_are_compared_by_name_whatever_their_order() {
-        let before = object("Pod", json!({"spec": {"containers": [
-            {"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}}));
-        let after = object("Pod", json!({"spec": {"containers": [
-            {"name": "b", "image": "2"}, {"name": "a", "image": "1"}]}}));
+        let before = object(
+            "Pod",
+            json!({"spec": {"containers": [
+            {"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}}),
+        );
+        let after = object(
+            "Pod",
+            json!({"spec": {"containers": [
+            {"name": "b", "image": "2"}, {"name": "a", "image": "1"}]}}),
+        );
         let found = changes(&before, &after);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].path, "spec.containers[b].image");
-        assert_eq!((found[0].before.text(), found[0].after.text()), ("1".into(), "2".into()));
+        assert_eq!(
+            (found[0].before.text(), found[0].after.text()),
+            ("1".into(), "2".into())
+        );
     }
 
     #[test]
@@ -229,7 +278,10 @@ mod tests {
         let after = object("Secret", json!({"data": {"password": "bmV3"}}));
         let found = changes(&before, &after);
         assert_eq!(found[0].path, "data.password");
-        assert_eq!((&found[0].before, &found[0].after), (&Side::Hidden, &Side::Hidden));
+        assert_eq!(
+            (&found[0].before, &found[0].after),
+            (&Side::Hidden, &Side::Hidden)
+        );
     }
 
     #[test]

@@ -78,7 +78,12 @@ pub type Scopes<'a> = &'a dyn Fn(&Gvk) -> Option<Scope>;
 /// fields are dropped; `stringData` becomes `data`; label and annotation of ours are set; the last of two objects of
 /// one name counts. A kind that the server does not know takes its scope from a CRD among the manifests, and
 /// counts as namespaced without one, as in Argo CD.
-pub fn prepare(app: &App, revision: Revision, manifests: Vec<Manifest>, scopes: Scopes<'_>) -> Desired {
+pub fn prepare(
+    app: &App,
+    revision: Revision,
+    manifests: Vec<Manifest>,
+    scopes: Scopes<'_>,
+) -> Desired {
     let brought: BTreeMap<GroupKind, Scope> = manifests.iter().filter_map(scope_of_crd).collect();
     let set = marks::set_id(&app.key.namespace, &app.key.name);
     let mut findings = Vec::new();
@@ -94,8 +99,13 @@ pub fn prepare(app: &App, revision: Revision, manifests: Vec<Manifest>, scopes: 
         let scope = scopes(&gvk)
             .or_else(|| brought.get(&gvk.group_kind()).copied())
             .or_else(|| {
-                kinds::is_cluster_scoped(&gvk.group_kind())
-                    .map(|cluster| if cluster { Scope::Cluster } else { Scope::Namespaced })
+                kinds::is_cluster_scoped(&gvk.group_kind()).map(|cluster| {
+                    if cluster {
+                        Scope::Cluster
+                    } else {
+                        Scope::Namespaced
+                    }
+                })
             })
             .unwrap_or(Scope::Namespaced);
         match scope {
@@ -115,6 +125,9 @@ pub fn prepare(app: &App, revision: Revision, manifests: Vec<Manifest>, scopes: 
         }
         let id = manifest.id();
         if let Some(text) = marks::hook(&manifest) {
+            if by_id.remove(&id).is_some() {
+                findings.push(Finding::Repeated(id.clone()));
+            }
             hooks.insert(id, text.to_owned());
             continue;
         }
@@ -143,7 +156,8 @@ pub fn prepare(app: &App, revision: Revision, manifests: Vec<Manifest>, scopes: 
             gvk,
             id: id.clone(),
         };
-        if by_id.insert(id.clone(), wanted).is_some() {
+        let was_hook = hooks.remove(&id).is_some();
+        if by_id.insert(id.clone(), wanted).is_some() || was_hook {
             findings.push(Finding::Repeated(id));
         }
     }
@@ -154,7 +168,13 @@ pub fn prepare(app: &App, revision: Revision, manifests: Vec<Manifest>, scopes: 
     objects.sort_by(|a, b| {
         (a.wave, kinds::rank(&a.id.kind), &a.id).cmp(&(b.wave, kinds::rank(&b.id.kind), &b.id))
     });
-    Desired { revision, objects, hooks, findings, kinds }
+    Desired {
+        revision,
+        objects,
+        hooks,
+        findings,
+        kinds,
+    }
 }
 
 fn drop_what_the_server_owns(manifest: &mut Manifest) {
@@ -166,8 +186,14 @@ fn drop_what_the_server_owns(manifest: &mut Manifest) {
     }
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         for key in [
-            "managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink",
-            "deletionTimestamp", "deletionGracePeriodSeconds",
+            "managedFields",
+            "resourceVersion",
+            "uid",
+            "generation",
+            "creationTimestamp",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
         ] {
             metadata.remove(key);
         }
@@ -177,21 +203,31 @@ fn drop_what_the_server_owns(manifest: &mut Manifest) {
 /// The server moves `stringData` into `data` on every write and never removes a key again; so it is moved here.
 fn merge_string_data(manifest: &mut Manifest) {
     let body = manifest.body_mut();
-    let Some(Value::Object(texts)) = body.remove("stringData") else { return };
-    let data = body.entry("data").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    let Some(Value::Object(texts)) = body.remove("stringData") else {
+        return;
+    };
+    let data = body
+        .entry("data")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
     if !data.is_object() {
         *data = Value::Object(serde_json::Map::new());
     }
     if let Some(data) = data.as_object_mut() {
         for (key, value) in texts {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             data.insert(key, Value::from(STANDARD.encode(text)));
         }
     }
 }
 
 fn scope_of_crd(manifest: &Manifest) -> Option<(GroupKind, Scope)> {
-    if !manifest.gvk().group_kind().is("apiextensions.k8s.io", "CustomResourceDefinition") {
+    if !manifest
+        .gvk()
+        .group_kind()
+        .is("apiextensions.k8s.io", "CustomResourceDefinition")
+    {
         return None;
     }
     let scope = match manifest.text(&["spec", "scope"]) {
@@ -199,7 +235,10 @@ fn scope_of_crd(manifest: &Manifest) -> Option<(GroupKind, Scope)> {
         _ => Scope::Namespaced,
     };
     let kind = manifest.text(&["spec", "names", "kind"]);
-    Some((GroupKind::new(manifest.text(&["spec", "group"]), kind), scope))
+    Some((
+        GroupKind::new(manifest.text(&["spec", "group"]), kind),
+        scope,
+    ))
 }
 
 fn applies(rule: &Ignore, id: &ObjectId) -> bool {
@@ -219,7 +258,12 @@ fn applies(rule: &Ignore, id: &ObjectId) -> bool {
 fn hand_over_replicas(by_id: &mut BTreeMap<ObjectId, Wanted>) {
     let targets: Vec<ObjectId> = by_id
         .values()
-        .filter(|wanted| wanted.id.group_kind().is("autoscaling", "HorizontalPodAutoscaler"))
+        .filter(|wanted| {
+            wanted
+                .id
+                .group_kind()
+                .is("autoscaling", "HorizontalPodAutoscaler")
+        })
         .map(|wanted| {
             let text = |key: &str| wanted.manifest.text(&["spec", "scaleTargetRef", key]);
             ObjectId {

@@ -7,6 +7,7 @@
 pub mod changes;
 pub mod desired;
 pub mod make;
+mod order;
 pub mod seen;
 pub mod step;
 pub mod text;

@@ -8,10 +8,11 @@ use lockstep_app::App;
 use lockstep_app::policy::{DeletionPolicy, DriftPolicy};
 use lockstep_app::project::Scope;
 use lockstep_manifest::write::Propagation;
-use lockstep_manifest::{GroupKind, Gvk, Health, Manifest, ObjectId, kinds};
+use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId};
 use serde_json::json;
 
 use crate::desired::{Desired, Wanted};
+use crate::order::{self, Ordering, namespace_id};
 use crate::seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
 use crate::step::{Action, Plan, Reason, Step, Unstepped, Waiting};
 
@@ -62,6 +63,20 @@ pub struct DriftClock {
     pub not_before: Timestamp,
 }
 
+impl DriftClock {
+    /// When this policy puts it back; none when it leaves it.
+    pub fn due(&self, policy: DriftPolicy) -> Option<Timestamp> {
+        match policy {
+            DriftPolicy::Report => None,
+            DriftPolicy::Heal => Some(self.not_before),
+            DriftPolicy::HealAfter(wait) => {
+                let due = self.since.checked_add(wait).unwrap_or(Timestamp::MAX);
+                Some(due.max(self.not_before))
+            }
+        }
+    }
+}
+
 /// Says what to do, what waits and what is left alone.
 ///
 /// Shape: every object of git and of the inventory is in exactly one of front, waiting, unstepped. Deletions are only
@@ -92,10 +107,15 @@ pub fn plan(
             made.apply(wanted);
         }
         for (id, text) in desired.iter().flat_map(|desired| &desired.hooks) {
-            made.unstepped.insert(id.clone(), Unstepped::Hook { text: text.clone() });
+            made.unstepped
+                .insert(id.clone(), Unstepped::Hook { text: text.clone() });
         }
     }
-    let wanted: BTreeSet<&ObjectId> = objects.iter().map(|wanted| &wanted.id).collect();
+    let wanted: BTreeSet<&ObjectId> = objects
+        .iter()
+        .map(|wanted| &wanted.id)
+        .chain(desired.iter().flat_map(|desired| desired.hooks.keys()))
+        .collect();
     for (id, entry) in &inventory.entries {
         if mode == Mode::Leave || !wanted.contains(id) {
             made.prune(id, entry);
@@ -132,7 +152,9 @@ impl Making<'_> {
             "labels": self.app.namespace_labels,
             "annotations": self.app.namespace_annotations,
         }});
-        let Ok(manifest) = Manifest::from_value(body) else { return };
+        let Ok(manifest) = Manifest::from_value(body) else {
+            return;
+        };
         let wanted = Wanted {
             gvk: manifest.gvk(),
             scope: Scope::Cluster,
@@ -178,41 +200,39 @@ impl Making<'_> {
             },
         };
         let failure = self.facts.failures.get(id);
-        if let Some(failure) = failure.filter(|f| f.digest.as_ref() == Some(&wanted.digest)) {
-            match failure.retry_at {
-                None => {
-                    self.skip(id, Unstepped::Failed(failure.fault.clone()));
-                    return;
-                }
-                Some(at) if at > self.facts.now => {
-                    let step = step(wanted, reason);
-                    self.waiting.push((step, Waiting::Retry(at)));
-                    return;
-                }
-                Some(_) => {}
-            }
+        let failure = failure.filter(|f| f.digest.as_ref() == Some(&wanted.digest));
+        if let Some(failure) = failure.filter(|failure| failure.retry_at.is_none()) {
+            self.skip(id, Unstepped::Failed(failure.fault.clone()));
+            return;
         }
         let is_drift = matches!(reason, Reason::Heal | Reason::Recreate);
-        if self.mode == Mode::Heal && is_drift && !self.may_heal(wanted, &reason) {
+        if is_drift && !self.may_heal(wanted, &reason) {
+            return;
+        }
+        let retry_at = failure.and_then(|failure| failure.retry_at);
+        if let Some(at) = retry_at.filter(|at| *at > self.facts.now) {
+            self.waiting
+                .push((step(wanted, reason), Waiting::Retry(at)));
             return;
         }
         self.push(Arc::clone(wanted), reason);
     }
 
-    /// Does the policy let this be put back now? If not, it has been noted why.
+    /// May this be put back now? If not, it has been noted why. A sync asks no policy, but it does not fight either.
     fn may_heal(&mut self, wanted: &Arc<Wanted>, reason: &Reason) -> bool {
         let now = self.facts.now;
         let clock = self.facts.drift.get(&wanted.id);
-        let at = match self.app.policy.drift {
-            DriftPolicy::Report => {
-                self.skip(&wanted.id, Unstepped::Drifted);
-                return false;
-            }
-            DriftPolicy::Heal => clock.map_or(now, |clock| clock.not_before),
-            DriftPolicy::HealAfter(wait) => clock.map_or(now, |clock| {
-                let due = clock.since.checked_add(wait).unwrap_or(Timestamp::MAX);
-                due.max(clock.not_before)
-            }),
+        let clock = clock.copied().unwrap_or(DriftClock {
+            since: now,
+            not_before: now,
+        });
+        let due = match self.mode {
+            Mode::Heal => clock.due(self.app.policy.drift),
+            Mode::Sync | Mode::Leave => Some(clock.not_before),
+        };
+        let Some(at) = due else {
+            self.skip(&wanted.id, Unstepped::Drifted);
+            return false;
         };
         if at > now {
             let step = step(wanted, reason.clone());
@@ -224,7 +244,18 @@ impl Making<'_> {
 
     fn prune(&mut self, id: &ObjectId, entry: &Entry) {
         let leaving = self.mode == Mode::Leave;
-        let reason = if leaving { Reason::Leaving } else { Reason::Gone };
+        let reason = if leaving {
+            Reason::Leaving
+        } else {
+            Reason::Gone
+        };
+        if !leaving && self.app.create_namespace && *id == namespace_id(&self.app.namespace) {
+            // It left git and is asked for all the same; it may be in the front already.
+            if self.steps.iter().all(|step| step.id != *id) {
+                self.skip(id, Unstepped::PruneDisabled);
+            }
+            return;
+        }
         if let Some(by) = self.facts.elsewhere.wanted.get(id) {
             self.steps.push(Step {
                 id: id.clone(),
@@ -237,7 +268,9 @@ impl Making<'_> {
         }
         let kept = if leaving {
             // Argo CD leaves CRDs standing when an app goes: their objects may be other people's.
-            entry.keep_on_delete || self.app.options.no_delete || id.kind == "CustomResourceDefinition"
+            entry.keep_on_delete
+                || self.app.options.no_delete
+                || id.kind == "CustomResourceDefinition"
         } else {
             entry.keep || self.app.options.no_prune
         };
@@ -313,7 +346,11 @@ impl Making<'_> {
         debug_assert!(propagation != Propagation::Orphan || self.mode != Mode::Leave);
         Step {
             id: id.clone(),
-            action: Action::Prune { gvk, uid, propagation },
+            action: Action::Prune {
+                gvk,
+                uid,
+                propagation,
+            },
             reason,
             wave,
             changes: Vec::new(),
@@ -336,115 +373,46 @@ impl Making<'_> {
 
     /// Splits what may be done into the front and what waits for something else of this plan.
     fn into_plan(mut self, desired: Option<&Desired>, objects: &[Arc<Wanted>]) -> Plan {
-        let mut front = Vec::new();
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let steps = std::mem::take(&mut self.steps);
-        let pending: BTreeSet<&ObjectId> = steps
-            .iter()
-            .chain(waiting.iter().map(|(step, _)| step))
-            .filter(|step| matches!(step.action, Action::Apply(_)))
-            .map(|step| &step.id)
-            .collect();
-        let mut edges = Vec::with_capacity(steps.len());
-        for step in &steps {
-            edges.push(match &step.action {
-                Action::Apply(wanted) => self.apply_edge(wanted, step, &steps, &pending, objects),
-                Action::Prune { .. } => self.prune_edge(step, &steps),
-                Action::Release => None,
-            });
+        let brought = order::definitions(objects);
+        let (steps, held): (Vec<Step>, Vec<Step>) = std::mem::take(&mut self.steps)
+            .into_iter()
+            .partition(|step| self.nobody_serves(step, &brought).is_none());
+        for step in held {
+            if let Some(gvk) = self.nobody_serves(&step, &brought) {
+                self.unstepped.insert(step.id, Unstepped::NotServed(gvk));
+            }
         }
-        for (step, edge) in steps.iter().cloned().zip(edges) {
+        let ordering = Ordering {
+            mode: self.mode,
+            objects,
+            observed: self.observed,
+            inventory: self.inventory,
+            facts: self.facts,
+            waiting: &self.waiting,
+            unstepped: &self.unstepped,
+        };
+        let edges = ordering.edges(&steps);
+        let mut front = Vec::new();
+        for (step, edge) in steps.into_iter().zip(edges) {
             match edge {
                 None => front.push(step),
-                Some(Waiting::Served(gvk)) if !brings(objects, &gvk) => {
-                    self.unstepped.insert(step.id, Unstepped::NotServed(gvk));
-                }
-                Some(edge) => waiting.push((step, edge)),
+                Some(edge) => self.waiting.push((step, edge)),
             }
         }
         let revision = desired.map(|desired| desired.revision.clone());
-        Plan { revision, front, waiting, unstepped: self.unstepped }
+        Plan {
+            revision,
+            front,
+            waiting: self.waiting,
+            unstepped: self.unstepped,
+        }
     }
 
-    fn apply_edge(
-        &self,
-        wanted: &Wanted,
-        step: &Step,
-        steps: &[Step],
-        pending: &BTreeSet<&ObjectId>,
-        objects: &[Arc<Wanted>],
-    ) -> Option<Waiting> {
-        if step.reason == Reason::Namespace {
-            return None;
+    fn nobody_serves(&self, step: &Step, brought: &BTreeMap<GroupKind, &Wanted>) -> Option<Gvk> {
+        match &step.action {
+            Action::Apply(wanted) => order::nobody_serves(wanted, self.facts, brought),
+            Action::Prune { .. } | Action::Release => None,
         }
-        let namespace = namespace_id(&wanted.id.namespace);
-        if !wanted.id.namespace.is_empty() && pending.contains(&namespace) {
-            return Some(Waiting::Applied(namespace));
-        }
-        if let Some(crd) = crd_of(objects, &wanted.gvk) {
-            if pending.contains(&crd.id) {
-                return Some(Waiting::Applied(crd.id.clone()));
-            }
-            if !self.is_healthy(&crd.id) {
-                return Some(Waiting::Healthy(crd.id.clone()));
-            }
-        }
-        if (self.facts.kinds)(&wanted.id.group_kind()) == KindView::NotServed {
-            return Some(Waiting::Served(wanted.gvk.clone()));
-        }
-        if self.mode == Mode::Heal && matches!(step.reason, Reason::Heal | Reason::Recreate) {
-            return None; // putting back what stood there before waits for nobody
-        }
-        for earlier in objects.iter().take_while(|other| other.wave < wanted.wave) {
-            if is_moved_forward(earlier, wanted) {
-                continue;
-            }
-            let failed = matches!(self.unstepped.get(&earlier.id), Some(Unstepped::Failed(_)));
-            if pending.contains(&earlier.id) || failed {
-                return Some(Waiting::Applied(earlier.id.clone()));
-            }
-            if self.facts.touched.contains(&earlier.id) && !self.is_healthy(&earlier.id) {
-                return Some(Waiting::Healthy(earlier.id.clone()));
-            }
-        }
-        // Within a wave kinds go in order; what waits by itself (a retry) does not hold up the kinds after it.
-        let rank = kinds::rank(&wanted.id.kind);
-        steps
-            .iter()
-            .find(|other| {
-                matches!(other.action, Action::Apply(_))
-                    && other.wave == wanted.wave
-                    && kinds::rank(&other.id.kind) < rank
-            })
-            .map(|other| Waiting::Applied(other.id.clone()))
-    }
-
-    /// Deletions come after what is applied, the last wave and the last kind first.
-    fn prune_edge(&self, step: &Step, steps: &[Step]) -> Option<Waiting> {
-        if let Some(applied) = steps.iter().find(|other| matches!(other.action, Action::Apply(_))) {
-            return Some(Waiting::Applied(applied.id.clone()));
-        }
-        let place = |id: &ObjectId, wave: i32| (wave, kinds::rank(&id.kind));
-        let mine = place(&step.id, step.wave);
-        let later = steps.iter().find(|other| {
-            matches!(other.action, Action::Prune { .. }) && place(&other.id, other.wave) > mine
-        });
-        if let Some(later) = later {
-            return Some(Waiting::Gone(later.id.clone()));
-        }
-        // Objects that terminate belong to a later wave's deletion too: wait until they are gone.
-        let terminating = self.inventory.entries.iter().find(|(id, entry)| {
-            matches!(self.unstepped.get(*id), Some(Unstepped::Terminating))
-                && place(id, entry.wave) > mine
-        });
-        terminating.map(|(id, _)| Waiting::Gone(id.clone()))
-    }
-
-    fn is_healthy(&self, id: &ObjectId) -> bool {
-        self.observed
-            .objects
-            .get(id)
-            .is_some_and(|seen| matches!(seen.health, Health::Healthy | Health::None))
     }
 }
 
@@ -463,40 +431,4 @@ fn step(wanted: &Arc<Wanted>, reason: Reason) -> Step {
         reason,
         changes: Vec::new(),
     }
-}
-
-fn namespace_id(name: &str) -> ObjectId {
-    ObjectId {
-        group: String::new(),
-        kind: "Namespace".to_owned(),
-        namespace: String::new(),
-        name: name.to_owned(),
-    }
-}
-
-fn crd_of<'a>(objects: &'a [Arc<Wanted>], gvk: &Gvk) -> Option<&'a Wanted> {
-    objects
-        .iter()
-        .find(|wanted| {
-            wanted.id.group_kind().is("apiextensions.k8s.io", "CustomResourceDefinition")
-                && wanted.manifest.text(&["spec", "group"]) == gvk.group
-                && wanted.manifest.text(&["spec", "names", "kind"]) == gvk.kind
-        })
-        .map(Arc::as_ref)
-}
-
-fn brings(objects: &[Arc<Wanted>], gvk: &Gvk) -> bool {
-    crd_of(objects, gvk).is_some()
-}
-
-/// Argo CD moves a namespace before its content and a CRD before its objects, whatever their waves; so what lives in
-/// a namespace, or is of a kind, never holds up the namespace or the CRD itself.
-fn is_moved_forward(earlier: &Wanted, step: &Wanted) -> bool {
-    let is_its_namespace = step.id.kind == "Namespace"
-        && step.id.group.is_empty()
-        && earlier.id.namespace == step.id.name;
-    let is_its_crd = step.id.kind == "CustomResourceDefinition"
-        && step.manifest.text(&["spec", "group"]) == earlier.gvk.group
-        && step.manifest.text(&["spec", "names", "kind"]) == earlier.gvk.kind;
-    is_its_namespace || is_its_crd
 }

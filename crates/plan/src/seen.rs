@@ -35,7 +35,9 @@ impl Seen {
             health: lockstep_manifest::health::health(live),
             fact: lockstep_manifest::health::fact(live),
             terminating: live.is_terminating(),
-            part_of: live.label(lockstep_manifest::marks::PART_OF).map(str::to_owned),
+            part_of: live
+                .label(lockstep_manifest::marks::PART_OF)
+                .map(str::to_owned),
         })
     }
 }

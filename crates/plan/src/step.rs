@@ -138,7 +138,9 @@ pub struct Plan {
 impl Plan {
     /// All steps, ready or not.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.front.iter().chain(self.waiting.iter().map(|(step, _)| step))
+        self.front
+            .iter()
+            .chain(self.waiting.iter().map(|(step, _)| step))
     }
 
     /// Is there nothing to do and nothing to wait for?

@@ -46,7 +46,10 @@ impl fmt::Display for Unstepped {
             Self::OwnedByOther { app } => write!(f, "app {app} had it first"),
             Self::Unobserved(fault) => write!(f, "cannot be seen: {fault}"),
             Self::Hook { text } => {
-                write!(f, "held: it is a hook ({text}), and this version runs no hooks")
+                write!(
+                    f,
+                    "held: it is a hook ({text}), and this version runs no hooks"
+                )
             }
             Self::NotServed(gvk) => write!(f, "held: the API server does not serve {gvk}"),
             Self::Failed(fault) | Self::Refused(fault) => write!(f, "{fault}"),
@@ -71,7 +74,13 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.sign(), self.id, self.reason)?;
         for change in &self.changes {
-            write!(f, "\n    {} {} → {}", change.path, change.before.text(), change.after.text())?;
+            write!(
+                f,
+                "\n    {} {} → {}",
+                change.path,
+                change.before.text(),
+                change.after.text()
+            )?;
         }
         Ok(())
     }
