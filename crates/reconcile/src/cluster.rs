@@ -240,11 +240,12 @@ impl Life {
                 self.observed.objects.insert(step.id.clone(), seen);
             }
         }
-        if let Some(clock) = self.drift.get(&step.id).copied() {
+        // Not by the drift's own clock: the watch may have said that all is well before the answer came.
+        if let Some(since) = self.healing.remove(&step.id) {
             let heals = self.heals.entry(step.id.clone()).or_insert(Heals { times: 0, last: now });
             heals.times += 1;
             heals.last = now;
-            self.healed.push((step.id.clone(), clock.since));
+            self.healed.push((step.id.clone(), since));
         }
         let live = self.drift_live.get(&step.id).cloned();
         self.forget_drift(&step.id);
@@ -375,6 +376,15 @@ impl Life {
                 self.inventory_changes.push((step.id.clone(), true));
             }
         }
+        self.healing = made
+            .front
+            .iter()
+            .filter(|step| matches!(step.reason, Reason::Heal | Reason::Recreate))
+            .map(|step| {
+                let since = self.drift.get(&step.id).map_or(world.now, |clock| clock.since);
+                (step.id.clone(), since)
+            })
+            .collect();
         let revision = slot.map(|slot| slot.commit.revision.clone());
         let is_said = self.record.claimed
             && self.record.says(&made.front)

@@ -147,6 +147,8 @@ pub struct Life {
     pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
     pub(crate) drift_live: BTreeMap<ObjectId, Arc<Manifest>>,
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
+    /// What is being put back right now, and since when it differed.
+    pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
     pub(crate) deleting: BTreeSet<ObjectId>,
     pub(crate) approval: Approval,
     pub(crate) run: Option<Run>,
@@ -202,6 +204,7 @@ impl Life {
             drift: BTreeMap::new(),
             drift_live: BTreeMap::new(),
             heals: BTreeMap::new(),
+            healing: BTreeMap::new(),
             deleting: BTreeSet::new(),
             approval: Approval::default(),
             run: None,
