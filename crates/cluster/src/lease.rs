@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lockstep_manifest::{Gvk, Manifest, ObjectId};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Ask, CallError, JSON};
@@ -153,7 +153,9 @@ impl Lease {
             let Some(takes) = term.attempt(sent) else {
                 break Ended::Expired;
             };
-            let renewal = self.renew(&term, takes).await;
+            let renewal = timeout(takes, self.renew(&term, takes))
+                .await
+                .unwrap_or(Renewal::Failed);
             match term.renewed(&self.identity, renewal, sent, Instant::now()) {
                 Ok(()) => {
                     self.hold.send_replace(Some(Hold {
