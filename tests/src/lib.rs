@@ -1,1 +1,14 @@
 //! What only a real control plane can show, the layers, the demo, the benchmarks.
+//!
+//! Reading order: [`controlplane`] starts Kubernetes once for a process, [`kube`] talks to it as an administrator,
+//! [`git`] makes repositories that it serves, [`daemon`] runs the built `lockstep` against it, [`audit`] says which
+//! requests were made, [`world`] puts them together for one test.
+
+pub mod audit;
+pub mod controlplane;
+pub mod daemon;
+pub mod git;
+pub mod kube;
+pub mod world;
+
+pub use world::World;

@@ -1,0 +1,281 @@
+//! One test's world: its own namespaces, repository and daemon on the shared control plane.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::audit::{self, Mark, Request};
+use crate::controlplane::{ControlPlane, shared, workspace};
+use crate::daemon::{Daemon, Start};
+use crate::git::Repository;
+use crate::kube::Kube;
+
+/// The token that writes by REST in tests.
+pub const TOKEN: &str = "a-token-of-this-test";
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static PREPARED: OnceCell<()> = OnceCell::const_new();
+
+/// One test's world.
+pub struct World {
+    /// The control plane, shared with other tests.
+    pub plane: &'static ControlPlane,
+    /// The administrator.
+    pub kube: Kube,
+    /// The namespace of the Applications: the daemon's own.
+    pub apps: String,
+    /// A namespace for objects; made already.
+    pub target: String,
+    /// Whom the daemon acts as, for the audit log.
+    pub user: String,
+    /// The repository.
+    pub repository: Repository,
+    /// The daemon, once started.
+    pub daemon: Option<Daemon>,
+    /// The configuration file.
+    pub config: PathBuf,
+    folder: tempfile::TempDir,
+    client: reqwest::Client,
+}
+
+impl World {
+    /// A world without a daemon. `name` is for people who read the API server's logs.
+    pub async fn new(name: &str) -> Result<Self> {
+        let plane = shared();
+        let kube = Kube::admin(&plane.address)?;
+        PREPARED.get_or_try_init(|| prepare(&kube)).await?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name: String = name.chars().take(30).collect();
+        let apps = format!("apps-{name}-{number}");
+        let target = format!("to-{name}-{number}");
+        kube.namespace(&apps).await?;
+        kube.namespace(&target).await?;
+        let folder = tempfile::Builder::new().prefix("lockstep-world-").tempdir()?;
+        let repository = Repository::new(&plane.address, folder.path(), &format!("{name}-{number}"))?;
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
+            "name": "lockstep-tokens", "namespace": apps}, "stringData": {"tester": sha256(TOKEN)}});
+        kube.create(&secret).await?;
+        let config = folder.path().join("etc/lockstep.yaml");
+        std::fs::create_dir_all(folder.path().join("etc"))?;
+        let world = Self {
+            plane,
+            kube,
+            user: format!("lockstep-{number}"),
+            apps,
+            target,
+            repository,
+            daemon: None,
+            config,
+            folder,
+            client: reqwest::Client::new(),
+        };
+        world.configure("")?;
+        Ok(world)
+    }
+
+    /// A world with a daemon that runs.
+    pub async fn started(name: &str) -> Result<Self> {
+        let mut world = Self::new(name).await?;
+        world.start()?;
+        Ok(world)
+    }
+
+    /// Writes the configuration: dev, staging, prod as in the issue, page open, and these lines.
+    pub fn configure(&self, more: &str) -> Result<()> {
+        let text = format!(
+            "namespace: {}\nhttp: {{access: open}}\ngit: {{poll: 2s, jitter: 0s}}\n{more}\n\
+             environments:\n  - {{name: dev, newCommit: apply, drift: heal, deletion: prune}}\n  \
+             - {{name: staging, newCommit: apply, drift: heal, deletion: prune}}\n  \
+             - {{name: prod, newCommit: approve, drift: heal, deletion: approve}}\n",
+            self.apps
+        );
+        let beside = self.config.with_extension("new");
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, &self.config).context("the configuration cannot be put in place")
+    }
+
+    /// A folder of this test.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Starts the daemon, or another one after a kill.
+    pub fn start(&mut self) -> Result<()> {
+        self.daemon = Some(self.another("", &[])?);
+        Ok(())
+    }
+
+    /// A further daemon with its own cache, or the same one for an empty name.
+    pub fn another(&self, cache: &str, under: &[&str]) -> Result<Daemon> {
+        let kubeconfig = self.kubeconfig()?;
+        let cache = self.folder.path().join(format!("cache{cache}"));
+        Daemon::start(&Start { config: &self.config, kubeconfig: &kubeconfig, cache: &cache, under })
+    }
+
+    /// A kubeconfig of the administrator, acting as this world's own user, so that the audit log tells daemons apart.
+    fn kubeconfig(&self) -> Result<PathBuf> {
+        let address = &self.plane.address;
+        let file = self.folder.path().join("kubeconfig.json");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": address.server, "certificate-authority": address.ca}}],
+            "users": [{"name": "u", "user": {"token": address.admin_token, "as": self.user,
+                       "as-groups": ["system:masters"]}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(&file, config.to_string())?;
+        Ok(file)
+    }
+
+    /// The daemon.
+    ///
+    /// # Panics
+    /// When it was not started: a mistake of the test.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("the test starts its daemon first")
+    }
+
+    /// An Application of this repository's folder `path` into the target namespace: automated, prune, selfHeal.
+    pub fn application(&self, name: &str, path: &str) -> Value {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": name, "namespace": self.apps},
+            "spec": {
+                "project": "default",
+                "source": {"repoURL": self.repository.url, "path": path, "targetRevision": "main"},
+                "destination": {"server": "https://kubernetes.default.svc", "namespace": self.target},
+                "syncPolicy": {"automated": {"prune": true, "selfHeal": true}},
+            },
+        })
+    }
+
+    /// Waits until this is true of the Application, and answers with it.
+    pub async fn app(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+        let found = self
+            .kube
+            .until("Application", &self.apps, name, what, |app| app.is_some_and(&holds))
+            .await
+            .with_context(|| self.log())?;
+        found.context("the Application was just there")
+    }
+
+    /// Waits until the app is synced at this revision, by status alone.
+    pub async fn synced(&self, name: &str, revision: &str) -> Result<Value> {
+        self.app(name, "being Synced", |app| {
+            app["status"]["sync"]["status"] == "Synced" && app["status"]["sync"]["revision"] == revision
+        })
+        .await
+    }
+
+    /// Waits until a condition of this type has a message with this text in it.
+    pub async fn condition(&self, name: &str, kind: &str, text: &str) -> Result<Value> {
+        self.app(name, &format!("a condition {kind} with {text:?}"), |app| {
+            app["status"]["conditions"].as_array().is_some_and(|all| {
+                all.iter().any(|condition| {
+                    condition["type"] == kind
+                        && condition["message"].as_str().is_some_and(|message| message.contains(text))
+                })
+            })
+        })
+        .await
+    }
+
+    /// An object in the target namespace, as it is now.
+    pub async fn object(&self, kind: &str, name: &str) -> Result<Option<Value>> {
+        self.kube.get(&crate::kube::path(kind, &self.target, name)).await
+    }
+
+    /// Waits for an object in the target namespace.
+    pub async fn object_until(
+        &self,
+        kind: &str,
+        name: &str,
+        what: &str,
+        holds: impl Fn(Option<&Value>) -> bool,
+    ) -> Result<Option<Value>> {
+        self.kube.until(kind, &self.target, name, what, holds).await.with_context(|| self.log())
+    }
+
+    /// One REST request, with the token.
+    pub async fn rest(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
+        self.rest_as(Some(TOKEN), method, path, body).await
+    }
+
+    /// One REST request, with this token or none.
+    pub async fn rest_as(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value)> {
+        let Some(daemon) = &self.daemon else { bail!("the test starts its daemon first") };
+        let mut request = self.client.request(method, format!("{}{path}", daemon.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// A place in the audit log.
+    pub async fn mark(&self) -> Result<Mark> {
+        audit::mark(&self.plane.address, &self.kube).await
+    }
+
+    /// What the daemon asked of the API server since then.
+    pub async fn requests_since(&self, mark: Mark) -> Result<Vec<Request>> {
+        let now = self.mark().await?;
+        audit::requests(&self.plane.address, &self.user, mark, now)
+    }
+
+    /// What the daemon wrote since then; leases and dry runs do not count.
+    pub async fn writes_since(&self, mark: Mark) -> Result<Vec<Request>> {
+        let mut requests = self.requests_since(mark).await?;
+        requests.retain(Request::is_write);
+        Ok(requests)
+    }
+
+    fn log(&self) -> String {
+        let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        format!("the daemon's log ends with:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
+    }
+}
+
+/// Installs the definitions, once.
+async fn prepare(kube: &Kube) -> Result<()> {
+    for crd in lockstep_app::v1alpha1::crds() {
+        kube.apply(&crd, "tests").await?;
+        let name = crd["metadata"]["name"].as_str().unwrap_or_default();
+        kube.until("CustomResourceDefinition", "", name, "being Established", |crd| {
+            crd.is_some_and(|crd| {
+                crd["status"]["conditions"].as_array().is_some_and(|all| {
+                    all.iter().any(|c| c["type"] == "Established" && c["status"] == "True")
+                })
+            })
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The digest under which a token stands in its Secret.
+pub fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(text))
+}
+
+/// The repository's root, for files that tests need from it.
+pub fn root() -> PathBuf {
+    workspace()
+}
