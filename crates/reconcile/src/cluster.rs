@@ -20,6 +20,8 @@ use crate::view::{HistoryView, OperationPhase, ResultView};
 
 /// The turn of a record write that no front waits for.
 const NOTE: u64 = 0;
+/// How long a record may lag behind what was learnt: the marks on the objects say the same meanwhile.
+const NOTE_WAITS: Duration = Duration::from_secs(2);
 /// An object that was left alone this long begins its back-off anew.
 const QUIET: Duration = Duration::from_secs(600);
 /// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
@@ -397,6 +399,7 @@ impl Life {
         }
         let waits = self.record.retry_at.is_some_and(|at| at > world.now);
         if self.record.noting || waits {
+            effects.extend(self.record.retry_at.map(Effect::WakeAt));
             self.phase = Phase::Starting; // the answer, or the time, wakes us
             return;
         }
@@ -411,6 +414,7 @@ impl Life {
         revision: Option<lockstep_app::app::Revision>,
     ) -> RecordDraft {
         self.record.dirty = false;
+        self.record.dirty_since = None;
         self.record.unsaid.clear();
         RecordDraft {
             previous: self.record.resource_version.clone(),
@@ -470,13 +474,29 @@ impl Life {
         };
     }
 
+    /// Writes down what the record does not say yet: uids and digests that the server answered with. Nothing waits for
+    /// it (a deletion writes the record itself), so it lets the objects and statuses of other apps go first.
     fn write_note(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
-        let waits = self.record.retry_at.is_some_and(|at| at > world.now);
-        if self.record.dirty && !self.record.noting && !waits {
+        if !self.record.dirty {
+            self.record.dirty_since = None;
+            return;
+        }
+        let since = *self.record.dirty_since.get_or_insert(world.now);
+        let due = since.checked_add(NOTE_WAITS).unwrap_or(since);
+        let due = self.record.retry_at.map_or(due, |at| at.max(due));
+        if due > world.now {
+            effects.push(Effect::WakeAt(due));
+        } else if !self.record.noting {
             let draft = self.draft(None, None);
             self.record.noting = true;
             effects.push(Effect::Claim { turn: NOTE, draft });
         }
+    }
+
+    /// What the record does not say yet, before the process ends: a restart then finds nothing to do.
+    pub fn last_note(&mut self) -> Option<RecordDraft> {
+        let writable = self.record.dirty && self.record.known && self.record.claimed;
+        (writable && !self.record.noting).then(|| self.draft(None, None))
     }
 
     fn end_run_if_done(

@@ -100,6 +100,7 @@ pub(crate) struct Record {
     pub(crate) retry_at: Option<Timestamp>,
     /// The inventory in memory says more than the record.
     pub(crate) dirty: bool,
+    pub(crate) dirty_since: Option<Timestamp>,
     /// Objects of the inventory that the record in the cluster does not name yet.
     pub(crate) unsaid: BTreeSet<ObjectId>,
     /// A write is under way that no front waits for.

@@ -258,7 +258,7 @@ impl Life {
 
     /// The worst health of what git wants: what is gone counts only when everything is.
     pub(crate) fn health(&self) -> Health {
-        let Some(slot) = &self.enforced else {
+        let Some(slot) = self.enforced.as_ref().or(self.next.as_ref()) else {
             return Health::Unknown { why: "nothing is known yet".to_owned() };
         };
         let all: Vec<Health> = slot

@@ -18,9 +18,14 @@ impl Life {
         if app.leaving || app.skip || self.looking != Looking::Idle {
             return;
         }
-        if self.source_retry_at.is_some_and(|at| at <= world.now) {
-            self.source_retry_at = None;
-            self.look_again = true;
+        match self.source_retry_at {
+            Some(at) if at <= world.now => {
+                self.source_retry_at = None;
+                self.look_again = true;
+            }
+            // An app has one alarm clock: whoever waits says so at every turn.
+            Some(at) => effects.push(Effect::WakeAt(at)),
+            None => {}
         }
         if self.look_again {
             self.look_again = false;

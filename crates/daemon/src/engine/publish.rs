@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use lockstep_app::app::AppKey;
 use lockstep_app::Fault;
 use lockstep_cluster::Extras;
+use lockstep_manifest::Health;
 use lockstep_reconcile::view::{AppView, OperationPhase};
 use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
@@ -16,8 +17,9 @@ use serde_json::Value;
 use super::{Engine, News, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
+use crate::record;
 
-/// A sync that is over is told almost at once; the wait lets what comes with it come along.
+/// A sync that is over, and healthy, is told almost at once; the wait lets what comes with it come along.
 const OVER: Duration = Duration::from_millis(50);
 /// Health settles in steps; one write tells of the last.
 const CALM: Duration = Duration::from_millis(500);
@@ -69,9 +71,10 @@ impl Publication {
         let moved = self.last["sync"]["status"] != wanted["sync"]["status"]
             || self.last["sync"]["revision"] != wanted["sync"]["revision"]
             || self.last["lockstep"]["state"] != wanted["lockstep"]["state"];
+        let settles = matches!(view.health, Health::Progressing { .. });
         let wait = if runs {
             RUNNING
-        } else if moved {
+        } else if moved && !settles {
             OVER
         } else {
             CALM
@@ -299,6 +302,15 @@ impl Engine {
     pub(super) async fn say_goodbye(&mut self) {
         let keys: Vec<AppKey> = self.publications.keys().cloned().collect();
         let mut sends = FuturesUnordered::new();
+        let mut notes = FuturesUnordered::new();
+        let holder = self.lease.identity().to_owned();
+        let epoch = self.lease.epoch();
+        for (key, life) in &mut self.lives {
+            let (Some(epoch), Some(draft)) = (epoch, life.last_note()) else { continue };
+            let record = record::write(key, life.uid(), &draft, &holder, epoch);
+            let apps = self.apps.clone();
+            notes.push(async move { apps.claim(&record, draft.previous.as_deref()).await.map(|_| ()) });
+        }
         for key in keys {
             let Some(life) = self.lives.get_mut(&key) else { continue };
             let view = life.view(self.now);
@@ -310,6 +322,11 @@ impl Engine {
             sends.push(async move { apps.publish(&key, status, extras).await.map(|_| ()) });
         }
         let all = async {
+            while let Some(result) = notes.next().await {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "a record could not be brought up to date");
+                }
+            }
             while let Some(result) = sends.next().await {
                 if let Err(error) = result {
                     tracing::warn!(%error, "status not published");
