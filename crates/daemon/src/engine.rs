@@ -70,7 +70,6 @@ pub(crate) enum News {
     Config(Result<Arc<Config>, Fault>),
     Served,
     Leading(bool),
-    Farewell { key: AppKey },
 }
 
 /// What the engine is given.
@@ -280,9 +279,6 @@ impl Engine {
             News::Leading(leading) => {
                 self.leading = leading;
                 self.poke_all(Look::Source);
-            }
-            News::Farewell { key } => {
-                tracing::debug!(app = %key, "left");
             }
         }
     }

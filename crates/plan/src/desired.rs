@@ -60,12 +60,16 @@ pub struct Desired {
     pub findings: Vec<Finding>,
     /// The kinds that have to be seen before anything is planned.
     pub kinds: BTreeSet<Gvk>,
+    /// The places in `objects`, in the order of the ids: every watch event looks one up.
+    by_id: Vec<u32>,
 }
 
 impl Desired {
     /// The object of this name, if git wants it.
     pub fn get(&self, id: &ObjectId) -> Option<&Arc<Wanted>> {
-        self.objects.iter().find(|wanted| wanted.id == *id)
+        let object = |at: &u32| self.objects.get(usize::try_from(*at).ok()?);
+        let found = self.by_id.binary_search_by(|at| object(at).map(|wanted| &wanted.id).cmp(&Some(id)));
+        self.by_id.get(found.ok()?).and_then(object)
     }
 }
 
@@ -168,12 +172,15 @@ pub fn prepare(
     objects.sort_by(|a, b| {
         (a.wave, kinds::rank(&a.id.kind), &a.id).cmp(&(b.wave, kinds::rank(&b.id.kind), &b.id))
     });
+    let mut by_id: Vec<u32> = (0..).take(objects.len()).collect();
+    by_id.sort_by_key(|at| usize::try_from(*at).ok().and_then(|at| objects.get(at)).map(|wanted| &wanted.id));
     Desired {
         revision,
         objects,
         hooks,
         findings,
         kinds,
+        by_id,
     }
 }
 

@@ -257,13 +257,7 @@ impl Making<'_> {
             return;
         }
         if let Some(by) = self.facts.elsewhere.wanted.get(id) {
-            self.steps.push(Step {
-                id: id.clone(),
-                action: Action::Release,
-                reason: Reason::TakenOver { by: by.clone() },
-                wave: entry.wave,
-                changes: Vec::new(),
-            });
+            self.release(id, entry, Reason::TakenOver { by: by.clone() });
             return;
         }
         let kept = if leaving {
@@ -283,16 +277,10 @@ impl Making<'_> {
             version: entry.version.clone(),
             kind: id.kind.clone(),
         };
-        match (self.facts.kinds)(&id.group_kind()) {
-            KindView::Observed => {}
-            KindView::Unobserved(fault) => {
-                self.skip(id, Unstepped::Unobserved(fault));
-                return;
-            }
-            KindView::NotServed => {
-                self.skip(id, Unstepped::NotServed(gvk));
-                return;
-            }
+        let view = (self.facts.kinds)(&id.group_kind());
+        if let KindView::Unobserved(fault) = view {
+            self.skip(id, Unstepped::Unobserved(fault));
+            return;
         }
         let seen = self.observed.objects.get(id);
         let Some(uid) = entry.uid.clone() else {
@@ -300,6 +288,11 @@ impl Making<'_> {
             self.skip(id, Unstepped::NeverSeen);
             return;
         };
+        if view == KindView::NotServed {
+            // With its definition the object went, too: there is nothing to delete, and nothing to wait for.
+            self.release(id, entry, reason);
+            return;
+        }
         if let Some(failure) = self.facts.failures.get(id).filter(|f| f.digest.is_none()) {
             if failure.fault.code == NOT_OURS {
                 self.skip(id, Unstepped::NotOurs);
@@ -363,6 +356,16 @@ impl Making<'_> {
             wave: wanted.wave,
             action: Action::Apply(wanted),
             reason,
+            changes: Vec::new(),
+        });
+    }
+
+    fn release(&mut self, id: &ObjectId, entry: &Entry, reason: Reason) {
+        self.steps.push(Step {
+            id: id.clone(),
+            action: Action::Release,
+            reason,
+            wave: entry.wave,
             changes: Vec::new(),
         });
     }

@@ -25,7 +25,7 @@ pub enum Action {
         /// What happens to its dependents.
         propagation: Propagation,
     },
-    /// The object stays; we stop counting it as ours, since another app takes it over.
+    /// We stop counting it as ours: another app takes it over, or it went with its kind's definition.
     Release,
 }
 

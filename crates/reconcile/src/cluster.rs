@@ -117,6 +117,26 @@ impl Life {
         }
     }
 
+    /// Starts the clocks of drift that nobody told us about as such: what changed while we were not there.
+    fn notice_drift(&mut self, slot: &Slot, world: &World<'_>) {
+        let drifted: Vec<ObjectId> = slot
+            .desired
+            .objects
+            .iter()
+            .map(|wanted| &wanted.id)
+            .filter(|id| !self.drift.contains_key(*id) && self.inventory.entries.contains_key(*id))
+            .filter(|id| (world.kinds)(&id.group_kind()) == Some(KindView::Observed))
+            .filter(|id| {
+                let seen = self.observed.objects.get(*id).and_then(|seen| seen.fingerprint.as_ref());
+                self.inventory.entries.get(*id).is_some_and(|entry| entry.seen.as_ref() != seen)
+            })
+            .cloned()
+            .collect();
+        for id in drifted {
+            self.clock_drift(&id, None, world.now);
+        }
+    }
+
     fn forget_drift(&mut self, id: &ObjectId) {
         self.drift.remove(id);
         self.drift_live.remove(id);
@@ -143,12 +163,19 @@ impl Life {
                 self.record.claimed = true;
                 self.record.retry_at = None;
                 if let (false, Phase::Claiming(plan)) = (is_note, self.phase.clone()) {
-                    self.record.revision = plan.revision.clone();
-                    if let Some(slot) = &self.enforced {
+                    if let Some(revision) = &plan.revision {
+                        self.record.revision = Some(revision.clone());
+                    }
+                    let slot = self.enforced.as_ref();
+                    if let Some(slot) = slot.filter(|s| Some(&s.commit.revision) == plan.revision.as_ref()) {
                         self.record.spec.clone_from(&slot.spec);
                     }
-                    effects.push(Effect::Apply { turn: self.turn, steps: plan.front.clone() });
-                    self.phase = Phase::Applying(plan);
+                    if self.may_write(world) {
+                        effects.push(Effect::Apply { turn: self.turn, steps: plan.front.clone() });
+                        self.phase = Phase::Applying(plan);
+                    } else {
+                        self.phase = Phase::Starting; // something came in between that forbids it
+                    }
                 }
             }
             Err(fault) => {
@@ -166,6 +193,12 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// Does nothing stand against all writes: a lost lease, a frozen source, an impossible spec, a pause?
+    fn may_write(&self, world: &World<'_>) -> bool {
+        let is_free = |app: &Arc<App>| app.leaving || (!app.skip && self.source_fault.is_none());
+        world.leading && self.spec_faults.is_empty() && self.app.as_ref().is_some_and(is_free)
     }
 
     pub(crate) fn applied(&mut self, id: &ObjectId, outcome: Outcome, now: Timestamp) {
@@ -188,6 +221,9 @@ impl Life {
             Outcome::Deleting => {
                 self.failures.remove(id);
                 self.deleting.insert(id.clone());
+                if let Some(seen) = self.observed.objects.get_mut(id) {
+                    seen.terminating = true; // the watch will say so; until then it is not asked for again
+                }
                 ("Pruned", "pruned".to_owned())
             }
             Outcome::Absent => {
@@ -206,12 +242,14 @@ impl Life {
                 let fault = Fault::new(Blame::User, NOT_OURS, why.clone());
                 let failure = Failure { digest: None, fault, retry_at: None, times: 1 };
                 self.failures.insert(id.clone(), failure);
+                self.deleting.remove(id);
                 self.note(now, "lockstep", format!("{id} is kept: {why}"));
                 ("PruneSkipped", why)
             }
             Outcome::Failed(fault) => {
                 let message = fault.message.clone();
                 self.failed(step, fault, now);
+                self.clock_drift(id, None, now);
                 ("SyncFailed", message)
             }
         };
@@ -231,7 +269,10 @@ impl Life {
     fn took(&mut self, step: &Step, seen: Seen, now: Timestamp) {
         let Action::Apply(wanted) = &step.action else { return };
         self.touched.insert(step.id.clone());
-        if step.reason != Reason::Namespace {
+        self.deleting.remove(&step.id);
+        if step.reason == Reason::Namespace {
+            self.namespace_made = true;
+        } else {
             let entry = entry_of(wanted, Some(&seen));
             if self.inventory.entries.get(&step.id) != Some(&entry) {
                 self.inventory.entries.insert(step.id.clone(), entry);
@@ -269,6 +310,7 @@ impl Life {
             now.checked_add(wait).unwrap_or(Timestamp::MAX)
         });
         self.note(now, "cluster", format!("{}: {fault}", step.id));
+        self.namespace_made = false;
         self.failures.insert(step.id.clone(), Failure { digest, fault, retry_at, times });
     }
 
@@ -286,7 +328,7 @@ impl Life {
             return;
         }
         let Some(app) = self.app.clone() else { return };
-        self.take_order(world);
+        self.take_order(world, effects);
         if app.leaving {
             self.leave(&app, world, effects);
             return;
@@ -332,6 +374,7 @@ impl Life {
         effects: &mut Vec<Effect>,
     ) {
         self.compared_at = Some(world.now);
+        self.notice_drift(slot, world);
         let mode = if self.run.is_some() { Mode::Sync } else { Mode::Heal };
         let mut made = self.plan(app, mode, Some(&slot.desired), world);
         if self.run.is_none() && made.front.iter().any(is_not_drift) {
@@ -365,14 +408,14 @@ impl Life {
         world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let heals_only = made.front.iter().all(|step| {
-            matches!(step.reason, Reason::Heal | Reason::Recreate | Reason::Namespace)
-        });
+        let heals_only = !made.front.iter().any(is_not_drift);
         for step in made.steps() {
             if let (Action::Apply(wanted), false) = (&step.action, step.reason == Reason::Namespace)
                 && !self.inventory.entries.contains_key(&step.id)
             {
-                self.inventory.entries.insert(step.id.clone(), entry_of(wanted, None));
+                let mut entry = entry_of(wanted, None);
+                entry.uid = self.observed.objects.get(&step.id).map(|seen| seen.uid.clone());
+                self.inventory.entries.insert(step.id.clone(), entry);
                 self.record.dirty = true;
                 self.record.unsaid.insert(step.id.clone());
                 self.inventory_changes.push((step.id.clone(), true));
@@ -389,7 +432,9 @@ impl Life {
             .collect();
         let revision = slot.map(|slot| slot.commit.revision.clone());
         let is_said = self.record.claimed
+            && !self.record.noting
             && self.record.says(&made.front)
+            && slot.is_none_or(|slot| self.record.spec == slot.spec)
             && (revision.is_none() || self.record.revision == revision);
         self.turn += 1;
         if heals_only || is_said {
@@ -438,6 +483,7 @@ impl Life {
         self.end_run_if_done(slot, made, world, effects);
         if self.run.is_none() && self.fresh && made.is_empty() {
             self.fresh = false; // the commit changed nothing here
+            self.live = Some(slot.commit.clone());
         }
         for (_, waiting) in &made.waiting {
             match waiting {
@@ -550,11 +596,23 @@ impl Life {
             let text = format!("synced {short}: {} objects written", run.written);
             self.note(world.now, "lockstep", text);
             self.fresh = false;
+            self.say(slot);
         } else {
             let text = run.operation.message.clone();
             self.note(world.now, "lockstep", text);
         }
         self.last_operation = Some(run.operation);
+    }
+
+    /// Lets the record say this commit, though nothing of it had to be applied: what a person let through stays let
+    /// through after a restart.
+    fn say(&mut self, slot: &Slot) {
+        let revision = Some(&slot.commit.revision);
+        if self.record.revision.as_ref() != revision || self.record.spec != slot.spec {
+            self.record.revision = revision.cloned();
+            self.record.spec.clone_from(&slot.spec);
+            self.record.dirty = true;
+        }
     }
 
     fn remember(&mut self, slot: &Slot, run: &crate::life::Run, now: Timestamp) {
@@ -600,6 +658,12 @@ impl Life {
             self.fresh = true;
         }
         self.enforced = self.next.take();
+        if same
+            && let Some(slot) = self.enforced.clone()
+            && self.record.spec != slot.spec
+        {
+            self.say(&slot);
+        }
         if same && let (Some(live), Some(slot)) = (&mut self.live, &self.enforced) {
             live.clone_from(&slot.commit);
         }
@@ -633,7 +697,10 @@ impl Life {
 
     fn plan(&mut self, app: &App, mode: Mode, desired: Option<&Desired>, world: &World<'_>) -> Plan {
         self.observed.namespaces.clear();
-        if world.namespaces.is_some_and(|all| all.contains(&app.namespace)) {
+        let is_there = world.namespaces.is_some_and(|all| all.contains(&app.namespace));
+        // What we made is there before the watch says so; once it has, only the watch counts.
+        self.namespace_made &= !is_there;
+        if is_there || self.namespace_made {
             self.observed.namespaces.insert(app.namespace.clone());
         }
         let mut elsewhere = Elsewhere::default();

@@ -150,10 +150,14 @@ pub struct Life {
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
     /// What is being put back right now, and since when it differed.
     pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
+    /// We made the destination's namespace, and the watch has not said so yet.
+    pub(crate) namespace_made: bool,
     pub(crate) deleting: BTreeSet<ObjectId>,
     pub(crate) approval: Approval,
     pub(crate) run: Option<Run>,
     pub(crate) order: Option<crate::orders::Order>,
+    /// The order of the spec that was taken and may still stand there.
+    pub(crate) heard: Option<lockstep_app::app::RequestedSync>,
     // for people
     pub(crate) unstepped: BTreeMap<ObjectId, Unstepped>,
     pub(crate) shown: Option<Arc<Plan>>,
@@ -206,10 +210,12 @@ impl Life {
             drift_live: BTreeMap::new(),
             heals: BTreeMap::new(),
             healing: BTreeMap::new(),
+            namespace_made: false,
             deleting: BTreeSet::new(),
             approval: Approval::default(),
             run: None,
             order: None,
+            heard: None,
             unstepped: BTreeMap::new(),
             shown: None,
             probed: BTreeMap::new(),
@@ -297,11 +303,10 @@ impl Life {
             self.look_again = true;
             effects.push(Effect::Heard);
         }
-        if let Some(requested) = app.requested.clone() {
-            if self.order.is_none() {
-                self.order = Some(crate::orders::Order::from_spec(requested));
-            }
-            effects.push(Effect::Heard);
+        // Only what stands in the spec now is an order: another replica may have carried out what stood there before.
+        if app.requested != self.heard {
+            self.order = app.requested.clone().map(crate::orders::Order::from_spec);
+            self.heard = None;
         }
         self.app = Some(app);
     }
@@ -317,7 +322,19 @@ impl Life {
             self.inventory_changes.push((id.clone(), true));
             let mine = self.inventory.entries.entry(id).or_default();
             if mine.digest.is_none() {
+                let uid = mine.uid.take();
                 *mine = entry;
+                mine.uid = mine.uid.take().or(uid);
+            }
+        }
+        // What carries our mark and is named in the record, though a crash kept its uid out of it, is ours as well:
+        // the watch may have said it before the record was read.
+        for (id, entry) in &mut self.inventory.entries {
+            if entry.uid.is_none()
+                && let Some(seen) = self.observed.objects.get(id)
+            {
+                entry.uid = Some(seen.uid.clone());
+                self.record.dirty = true;
             }
         }
         if self.history.is_empty() {

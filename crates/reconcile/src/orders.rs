@@ -64,11 +64,13 @@ impl Life {
     }
 
     /// Carries out the order that stands in the spec, if any: its refusal is an event, since nobody waits for it.
-    pub(crate) fn take_order(&mut self, world: &World<'_>) {
+    pub(crate) fn take_order(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         if self.enforced.is_none() && self.next.is_none() && self.source_fault.is_none() {
             return; // nothing is known yet; the order waits
         }
         if let Some(order) = self.order.take() {
+            self.heard = self.app.as_ref().and_then(|app| app.requested.clone());
+            effects.push(Effect::Heard);
             let by = order.by.clone();
             if let Err(refused) = self.accept(order, world.now) {
                 let why = match refused {
@@ -137,6 +139,19 @@ impl Life {
                 .hint("change newCommit of that environment in the configuration"),
             ));
         }
+        let may_delete = order.prune.unwrap_or(order.plan.is_some());
+        let is_empty = self.next.as_ref().is_some_and(|next| next.desired.objects.is_empty());
+        let wipes = is_empty && !self.inventory.entries.is_empty() && !app.policy.allow_empty;
+        if wipes && !(may_delete && order.plan.is_some()) && !order.dry_run {
+            return Err(OrderRefused::Fault(
+                Fault::new(
+                    Blame::User,
+                    "held.empty_render",
+                    "the commit renders nothing, and this sync did not see a plan that deletes everything",
+                )
+                .hint("put the manifests back, or sync with the digest of the plan that deletes"),
+            ));
+        }
         let id = order.id.clone().unwrap_or_else(|| self.operation_id(now));
         if order.dry_run {
             let message = self.shown.as_ref().map_or_else(
@@ -150,7 +165,6 @@ impl Life {
             self.last_operation = Some(operation);
             return Ok(id);
         }
-        let may_delete = order.prune.unwrap_or(order.plan.is_some());
         let deletions = self
             .shown
             .iter()

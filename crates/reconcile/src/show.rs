@@ -52,11 +52,7 @@ impl Life {
     }
 
     fn heal_at(&self, id: &ObjectId) -> Option<Timestamp> {
-        let (Phase::Settling(plan) | Phase::Applying(plan)) = &self.phase else { return None };
-        plan.waiting.iter().find_map(|(step, waiting)| match waiting {
-            Waiting::HealAt(at) if step.id == *id => Some(*at),
-            _ => None,
-        })
+        self.drift.get(id)?.due(self.app.as_ref()?.policy.drift)
     }
 
     /// Says in one line what was put back, and who had changed it.

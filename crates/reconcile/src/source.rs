@@ -45,13 +45,13 @@ impl Life {
     }
 
     /// The next revision that has to be rendered: first the one that the cluster is kept at, when a newer one may
-    /// have to wait; then the target's.
+    /// have to wait or does not render; then the target's.
     fn unrendered(&self, spec: &str, policy: NewCommitPolicy) -> Option<Revision> {
         let target = self.target.as_ref()?;
         let failed = |revision: &Revision| {
             self.render_fault.as_ref().is_some_and(|(failed, _)| failed == revision)
         };
-        if self.enforced.is_none() && policy != NewCommitPolicy::Apply {
+        if self.enforced.is_none() && (policy != NewCommitPolicy::Apply || failed(target)) {
             let last = self.record.revision.as_ref();
             if let Some(last) = last.filter(|last| *last != target && !failed(last)) {
                 return Some(last.clone());

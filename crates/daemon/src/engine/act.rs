@@ -157,7 +157,7 @@ impl Engine {
             let mut wait = Duration::from_secs(1);
             loop {
                 let Err(error) = apps.publish(&key, Value::Null, extras.clone()).await else {
-                    return vec![News::Farewell { key }];
+                    return Vec::new(); // its watch says the rest
                 };
                 tracing::warn!(app = %key, %error, "the finalizer could not be taken off");
                 tokio::select! {
