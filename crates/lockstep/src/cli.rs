@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::period::Period;
 use crate::screen::Color;
 
+/// What stands above the flags that every verb has.
+const EVERYWHERE: &str = "Everywhere";
+
 /// Keeps clusters in lockstep with git.
 #[derive(Debug, Parser)]
 #[command(
@@ -22,6 +25,7 @@ pub(crate) struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         value_name = "URL",
         env = "LOCKSTEP_SERVER",
         hide_env = true,
@@ -29,13 +33,13 @@ pub(crate) struct Cli {
     )]
     pub(crate) server: String,
     /// The token to show to it
-    #[arg(long, global = true, value_name = "TOKEN", env = "LOCKSTEP_TOKEN", hide_env = true, hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "TOKEN", env = "LOCKSTEP_TOKEN", hide_env = true, hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    /// When to colour: auto, always or never
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "WHEN", value_enum, hide_possible_values = true, default_value_t)]
     pub(crate) color: Color,
     /// Shapes for terminals that know only ASCII
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) ascii: bool,
     /// What to do; without one: status
     #[command(subcommand)]
@@ -80,7 +84,7 @@ pub(crate) enum AppVerb {
         after_help = "Examples:\n  lockstep status\n  lockstep status checkout -e prod\n  lockstep status -e prod --check && echo all synced"
     )]
     Status(StatusArgs),
-    /// What differs from git, field by field, and who wrote it
+    /// What differs from git, field by field, and who wrote it; exit code 1 when something does
     Drift(DriftArgs),
     /// What a sync would do; exit code 1 when it would do something
     #[command(
@@ -136,7 +140,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) check: bool,
     /// table (on a terminal), wide (elsewhere) or json
-    #[arg(short, long, value_enum, value_name = "FORM")]
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM")]
     pub(crate) output: Option<StatusOutput>,
 }
 
@@ -149,7 +153,7 @@ pub(crate) struct DriftArgs {
     #[arg(short, long, value_name = "ENV")]
     pub(crate) env: Option<String>,
     /// text or json
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
     pub(crate) output: Output,
 }
 
@@ -168,7 +172,7 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) name_only: bool,
     /// text or json
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
     pub(crate) output: Output,
 }
 
@@ -180,20 +184,20 @@ pub(crate) struct SyncArgs {
     /// Its environment
     #[arg(short, long, value_name = "ENV")]
     pub(crate) env: Option<String>,
-    /// Sync to this commit, with all its digits, instead of the one that the target names
+    /// Insist on this commit, with all its digits: nothing is done when the target names another by now
     #[arg(long, value_name = "COMMIT")]
     pub(crate) revision: Option<String>,
     /// Stop after the plan: exit code 0 when there is nothing to do, 1 otherwise
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Delete what is gone from git, whatever the policy says
-    #[arg(long, overrides_with = "no_prune")]
+    /// Delete what the plan deletes (the default)
+    #[arg(long, conflicts_with = "no_prune")]
     pub(crate) prune: bool,
-    /// Delete nothing
+    /// Delete nothing, whatever the plan deletes
     #[arg(long)]
     pub(crate) no_prune: bool,
     /// Wait until it is healthy (the default)
-    #[arg(long, overrides_with = "no_wait")]
+    #[arg(long, conflicts_with = "no_wait")]
     pub(crate) wait: bool,
     /// Return once the sync has begun
     #[arg(long)]
@@ -205,7 +209,7 @@ pub(crate) struct SyncArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// text or json: the operation at its end
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
     pub(crate) output: Output,
 }
 
@@ -305,7 +309,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) identity: Option<String>,
     /// text or json, on standard error
-    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
     pub(crate) log_format: LogFormat,
 }
 
@@ -353,7 +357,7 @@ pub(crate) struct VersionArgs {
     #[arg(long)]
     pub(crate) client: bool,
     /// text or json
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
     pub(crate) output: Output,
 }
 

@@ -77,10 +77,14 @@ impl Exit {
     /// What a reason from the catalogue (`apply.immutable_field`, `held.approval`) means for whoever waits.
     pub(crate) fn of_reason(code: &str) -> Self {
         match code.split('.').next().unwrap_or_default() {
-            "render" | "diff" | "apply" | "spec" | "prune" => Self::SyncFailed,
+            // Git did not answer; everything else that is wrong with a repository is wrong with the app.
+            "repo" if matches!(code, "repo.unreachable" | "repo.timed_out" | "repo.rate_limited") => {
+                Self::Unreachable
+            }
+            "repo" | "render" | "diff" | "apply" | "spec" | "prune" | "project" | "plan" => Self::SyncFailed,
             "health" => Self::Unhealthy,
             "held" => Self::NeedsAPerson,
-            "repo" | "unknown" | "cluster" => Self::Unreachable,
+            "unknown" => Self::Unreachable,
             _ => Self::Unexpected,
         }
     }

@@ -79,11 +79,12 @@ impl Failure {
 
     /// What the server said, kept for `-o json`.
     pub(crate) fn of_problem(problem: &Problem) -> Self {
-        let exit = match problem.code.split('.').next() {
-            Some("held" | "health" | "render" | "diff" | "apply") if problem.status != 404 => {
+        let exit = match problem.code.split_once('.') {
+            // A plan has to be looked at before it is approved.
+            _ if problem.plan.is_some() => Exit::NeedsAPerson,
+            Some(("held" | "health" | "render" | "diff" | "apply" | "repo" | "spec" | "project" | "plan", _)) => {
                 Exit::of_reason(&problem.code)
             }
-            _ if problem.plan.is_some() => Exit::NeedsAPerson,
             _ => Exit::of_status(problem.status),
         };
         let fallback = match exit {

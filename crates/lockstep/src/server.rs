@@ -29,6 +29,12 @@ pub(crate) struct Server {
     has_token: bool,
 }
 
+/// The least that is answered to a sync that has begun.
+#[derive(serde::Deserialize)]
+struct Begun {
+    id: String,
+}
+
 /// An answer, as text and as what it means.
 pub(crate) struct Answer<T> {
     /// As it came.
@@ -235,9 +241,15 @@ impl Server {
         let response = self.send(Method::POST, url, Some(body), PATIENCE).await?;
         let (status, text, _) = self.body(response).await?;
         if (200..300).contains(&status) {
-            return serde_json::from_str(&text)
-                .map(Ok)
-                .map_err(|error| self.foreign(&format!("its answer cannot be read: {error}")));
+            let foreign = |error: serde_json::Error| self.foreign(&format!("its answer cannot be read: {error}"));
+            // A board that lags behind the engine knows no more than the operation's id.
+            return match serde_json::from_str(&text) {
+                Ok(operation) => Ok(Ok(operation)),
+                Err(_) => {
+                    let begun: Begun = serde_json::from_str(&text).map_err(foreign)?;
+                    Ok(Ok(self.operation(&begun.id).await?.value))
+                }
+            };
         }
         match serde_json::from_str(&text) {
             Ok(problem) => Ok(Err(problem)),

@@ -119,9 +119,10 @@ fn run(path: &Path, here: &Path) -> Result<(), Failed> {
 /// Progress carries how long things took here, which is another time at each run.
 fn timeless(text: &str) -> String {
     let line = |line: &str| {
-        let measured = line.starts_with("healthy  ") || line.contains(" matches git") || line.contains(" is healthy at");
+        let measured = |last: &str| last.ends_with('s') && last.starts_with(|c: char| c.is_ascii_digit());
+        let own = line.starts_with("healthy  ") || line.contains(" matches git") || line.contains(" is healthy at");
         match line.rsplit_once(' ') {
-            Some((before, _)) if measured => format!("{} TIME\n", before.trim_end()),
+            Some((before, last)) if own && measured(last) => format!("{} TIME\n", before.trim_end()),
             _ => format!("{line}\n"),
         }
     };

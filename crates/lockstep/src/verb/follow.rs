@@ -17,6 +17,9 @@ use crate::target::Target;
 /// After this long without news, what is waited for is said.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// The reason of drift that is put back after a while.
+const REVERTING: &str = "drift.reverting_after";
+
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
@@ -67,6 +70,8 @@ fn unmet(app: &AppSummary) -> Verdict {
             Exit::Unexpected => Exit::SyncFailed,
             exit => exit,
         }),
+        // Drift that is put back by itself, only not yet.
+        State::Drifted if code == REVERTING => Verdict::NotYet(reason(app)),
         State::Held | State::Drifted => Verdict::Lost(Exit::NeedsAPerson),
         // What cannot be seen may be seen in a moment.
         State::Unknown | State::Syncing | State::Synced => Verdict::NotYet(reason(app)),
@@ -122,7 +127,9 @@ pub(super) async fn until(
             screen.err(&format!("{target}: {why}\n"));
             said.clone_from(&why);
         }
-        if tokio::time::timeout_at(deadline, doorbell.rings()).await.is_err() {
+        // Looked at first, because a bell that never stops would be answered before the clock is.
+        let late = Instant::now() >= deadline;
+        if late || tokio::time::timeout_at(deadline, doorbell.rings()).await.is_err() {
             return Err(Failure::new(
                 Exit::Timeout,
                 format!("{target} is not there yet"),

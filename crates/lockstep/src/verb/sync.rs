@@ -22,24 +22,23 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
     let target = Written::parse(&args.app, args.env.as_deref())?.resolve(server, Purpose::Write).await?;
     let plan = server.part::<PlanView>(&target, "plan").await?.value;
     let steps = !plan.steps.is_empty();
-    if args.output == Output::Text && steps {
+    // What failed for good is left out of the plan until somebody asks again, and this is asking.
+    let again = plan.left.iter().any(|left| left.code == "failed");
+    if args.output == Output::Text && (steps || again) {
         screen.out(&text::plan(&plan));
     }
-    if args.dry_run {
+    if args.dry_run || !(steps || again) {
         if args.output == Output::Json {
             screen.raw(&(serde_json::to_string(&plan).unwrap_or_default() + "\n"));
-        } else if !steps {
+        } else if !(steps || again) {
             screen.out(&format!("{target} matches git; there is nothing to do\n"));
         }
-        return Ok(if steps { Exit::No } else { Exit::Yes });
+        return Ok(if args.dry_run && steps { Exit::No } else { Exit::Yes });
     }
     let request = SyncRequest {
-        plan: (steps && revision.is_none()).then(|| plan.digest.clone()),
-        prune: match (args.prune, args.no_prune) {
-            (true, _) => Some(true),
-            (false, true) => Some(false),
-            (false, false) => None,
-        },
+        plan: Some(plan.digest),
+        // Whoever sends a plan back means its deletions, too, unless they say otherwise.
+        prune: args.no_prune.then_some(false),
         revision,
         dry_run: false,
     };
