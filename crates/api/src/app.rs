@@ -25,8 +25,14 @@ pub enum State {
 
 impl State {
     /// All of them, most urgent first: the display order.
-    pub const ALL: [Self; 6] =
-        [Self::Failing, Self::Drifted, Self::Held, Self::Unknown, Self::Syncing, Self::Synced];
+    pub const ALL: [Self; 6] = [
+        Self::Failing,
+        Self::Drifted,
+        Self::Held,
+        Self::Unknown,
+        Self::Syncing,
+        Self::Synced,
+    ];
 
     /// As people read it.
     pub fn text(self) -> &'static str {
@@ -54,12 +60,17 @@ impl State {
 
     /// The state that a machine means.
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.code().eq_ignore_ascii_case(code))
+        Self::ALL
+            .into_iter()
+            .find(|state| state.code().eq_ignore_ascii_case(code))
     }
 
     /// Does somebody have to look?
     pub fn needs_a_look(self) -> bool {
-        matches!(self, Self::Failing | Self::Drifted | Self::Held | Self::Unknown)
+        matches!(
+            self,
+            Self::Failing | Self::Drifted | Self::Held | Self::Unknown
+        )
     }
 }
 

@@ -70,12 +70,26 @@ pub fn took(millis: u64) -> String {
 
 /// A text without control characters, which on a terminal would be orders.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Would this text, without quotes, be read as something else than a text? Then it keeps them: `"3"` is not `3`.
+pub fn needs_quotes(text: &str) -> bool {
+    text.is_empty()
+        || serde_json::from_str::<Value>(text).is_ok_and(|value| !value.is_string())
+        || text.starts_with(' ')
+        || text.ends_with(' ')
 }
 
 /// A value on one line, cut at 60 characters.
 pub fn value(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), plain);
+    let text = match value {
+        Value::String(text) if needs_quotes(text) => format!("\"{}\"", plain(text)),
+        Value::String(text) => plain(text),
+        other => other.to_string(),
+    };
     if text.chars().count() > LONGEST {
         let cut: String = text.chars().take(LONGEST - 1).collect();
         format!("{cut}…")
@@ -113,7 +127,8 @@ pub fn commits(app: &AppSummary) -> String {
 }
 
 fn since(app: &AppSummary, now: Time) -> String {
-    now.millis_since(app.since).map_or_else(|| "0s".to_owned(), lasted)
+    now.millis_since(app.since)
+        .map_or_else(|| "0s".to_owned(), lasted)
 }
 
 fn pad(text: &str, width: usize) -> String {
@@ -135,15 +150,25 @@ pub fn status(overview: &Overview, apps: &[AppSummary]) -> String {
         }
     }
     let name = widest(apps.iter().map(|app| app.name.as_str())).max(6);
-    let commit = apps.iter().map(|app| commits(app).chars().count()).max().unwrap_or(0);
+    let commit = apps
+        .iter()
+        .map(|app| commits(app).chars().count())
+        .max()
+        .unwrap_or(0);
     let mut next = None;
     for environment in &overview.environments {
-        let mut here: Vec<_> = apps.iter().filter(|app| app.env == environment.name).collect();
+        let mut here: Vec<_> = apps
+            .iter()
+            .filter(|app| app.env == environment.name)
+            .collect();
         if here.is_empty() {
             continue;
         }
         here.sort_by(|a, b| (a.state, &a.name).cmp(&(b.state, &b.name)));
-        let policy = environment.policy.as_deref().unwrap_or("each app by its own policy");
+        let policy = environment
+            .policy
+            .as_deref()
+            .unwrap_or("each app by its own policy");
         let _ = writeln!(out, "\n{}  {policy}", pad(&environment.name, 8));
         for app in here.iter().filter(|app| app.state != State::Synced) {
             if next.is_none() {
@@ -157,7 +182,9 @@ pub fn status(overview: &Overview, apps: &[AppSummary]) -> String {
                 pad(&commits(app), commit),
                 strip(app),
                 since(app, overview.at),
-                app.reason.as_ref().map_or_else(String::new, |why| plain(&why.text)),
+                app.reason
+                    .as_ref()
+                    .map_or_else(String::new, |why| plain(&why.text)),
             );
             out.push_str(line.trim_end());
             out.push('\n');
@@ -168,7 +195,11 @@ pub fn status(overview: &Overview, apps: &[AppSummary]) -> String {
             .map(|app| app.name.as_str())
             .collect();
         if !synced.is_empty() {
-            let more = if synced.len() == here.len() { "" } else { " more" };
+            let more = if synced.len() == here.len() {
+                ""
+            } else {
+                " more"
+            };
             let count = pad(&format!("{}{more}", synced.len()), name);
             let _ = writeln!(out, "● Synced    {count}  {}", synced.join(" "));
         }
@@ -182,12 +213,16 @@ pub fn status(overview: &Overview, apps: &[AppSummary]) -> String {
 /// The status of many apps for machines that read columns: one line an app, no folding, absolute times.
 pub fn status_wide(apps: &[AppSummary]) -> String {
     let mut rows: Vec<[String; 10]> = vec![
-        ["ENV", "APP", "STATE", "SINCE", "LIVE", "WANTED", "STEP", "DRIFT", "AUTHOR", "REASON"]
-            .map(str::to_owned),
+        [
+            "ENV", "APP", "STATE", "SINCE", "LIVE", "WANTED", "STEP", "DRIFT", "AUTHOR", "REASON",
+        ]
+        .map(str::to_owned),
     ];
     for app in apps {
         let short = |commit: &Option<crate::app::Commit>| {
-            commit.as_ref().map_or_else(|| "-".to_owned(), |commit| commit.short.clone())
+            commit
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |commit| commit.short.clone())
         };
         let names = ["commit", "render", "diff", "apply", "health"];
         let step = app
@@ -196,7 +231,11 @@ pub fn status_wide(apps: &[AppSummary]) -> String {
             .position(|outcome| !matches!(outcome, StepOutcome::Done | StepOutcome::Skipped))
             .and_then(|at| names.get(at))
             .map_or("-", |name| name);
-        let author = app.wanted.as_ref().or(app.live.as_ref()).map(|commit| plain(&commit.author));
+        let author = app
+            .wanted
+            .as_ref()
+            .or(app.live.as_ref())
+            .map(|commit| plain(&commit.author));
         rows.push([
             app.env.clone(),
             app.name.clone(),
@@ -206,8 +245,12 @@ pub fn status_wide(apps: &[AppSummary]) -> String {
             short(&app.wanted),
             step.to_owned(),
             app.drift_fields.to_string(),
-            author.filter(|author| !author.is_empty()).unwrap_or_else(|| "-".to_owned()),
-            app.reason.as_ref().map_or_else(|| "-".to_owned(), |why| plain(&why.text)),
+            author
+                .filter(|author| !author.is_empty())
+                .unwrap_or_else(|| "-".to_owned()),
+            app.reason
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |why| plain(&why.text)),
         ]);
     }
     table(&rows)
@@ -215,11 +258,15 @@ pub fn status_wide(apps: &[AppSummary]) -> String {
 
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut out = String::new();
-    let widths: Vec<usize> =
-        (0..N).map(|column| widest(rows.iter().map(|row| row[column].as_str()))).collect();
+    let widths: Vec<usize> = (0..N)
+        .map(|column| widest(rows.iter().map(|row| row[column].as_str())))
+        .collect();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| pad(cell, *width))
+            .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
@@ -243,7 +290,11 @@ pub fn app(app: &App, now: Time) -> String {
     for one in &app.strips {
         out.push('\n');
         if app.strips.len() > 1 {
-            out.push_str(if one.kind == StripKind::Next { "next\n" } else { "live\n" });
+            out.push_str(if one.kind == StripKind::Next {
+                "next\n"
+            } else {
+                "live\n"
+            });
         }
         out.push_str(&strip_lines(one));
         if one.kind == StripKind::Live && summary.drift_fields > 0 {
@@ -252,13 +303,23 @@ pub fn app(app: &App, now: Time) -> String {
         }
     }
     for condition in &app.conditions {
-        let _ = writeln!(out, "\n{}: {}", plain(&condition.kind), plain(&condition.message));
+        let _ = writeln!(
+            out,
+            "\n{}: {}",
+            plain(&condition.kind),
+            plain(&condition.message)
+        );
     }
     if !app.commands.is_empty() {
         out.push('\n');
         let width = widest(app.commands.iter().map(|command| command.label.as_str()));
         for command in &app.commands {
-            let _ = writeln!(out, "{}  {}", pad(&command.label, width), plain(&command.command));
+            let _ = writeln!(
+                out,
+                "{}  {}",
+                pad(&command.label, width),
+                plain(&command.command)
+            );
         }
     } else if let Some(who) = summary.next.as_ref().and_then(|next| next.who.as_ref()) {
         let _ = writeln!(out, "\nnext: {}", plain(who));
@@ -277,7 +338,11 @@ pub fn objects(count: u64) -> String {
 }
 
 fn count_of(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 /// What a step is called once it is done: `render` is `rendered`.
@@ -305,11 +370,20 @@ fn strip_lines(strip: &Strip) -> String {
         let took = step.took_ms.map_or_else(String::new, took);
         let facts = if step.name == "commit" {
             let commit = &strip.commit;
-            format!("{} {} · {}", commit.short, plain(&commit.subject), plain(&commit.author))
+            format!(
+                "{} {} · {}",
+                commit.short,
+                plain(&commit.subject),
+                plain(&commit.author)
+            )
         } else {
             plain(&step.facts.join(", "))
         };
-        let line = format!("{mark} {}  {}  {took:>6}  {facts}", pad(name, 8), pad(&clock, 8));
+        let line = format!(
+            "{mark} {}  {}  {took:>6}  {facts}",
+            pad(name, 8),
+            pad(&clock, 8)
+        );
         out.push_str(line.trim_end());
         out.push('\n');
     }
@@ -335,15 +409,27 @@ pub fn drift(drift: &Drift) -> String {
     }
     let objects_count = u64::try_from(drift.objects.len()).unwrap_or(u64::MAX);
     if objects_count == 0 {
-        let _ = writeln!(out, "Nothing differs. {} compared.", objects(drift.objects_compared));
+        let _ = writeln!(
+            out,
+            "Nothing differs. {} compared.",
+            objects(drift.objects_compared)
+        );
     } else {
-        let _ = writeln!(out, "{} in {}.", fields(drift.fields), objects(objects_count));
+        let _ = writeln!(
+            out,
+            "{} in {}.",
+            fields(drift.fields),
+            objects(objects_count)
+        );
     }
     out
 }
 
 fn drift_row(field: &DriftField) -> [String; 5] {
-    let by = field.by.first().map_or_else(|| "not known".to_owned(), writer);
+    let by = field
+        .by
+        .first()
+        .map_or_else(|| "not known".to_owned(), writer);
     [
         format!("  {}", plain(&field.path)),
         side(field.git.as_ref(), field.sensitive),
@@ -380,7 +466,12 @@ pub fn plan(plan: &PlanView) -> String {
         let _ = write!(out, ", at {}", revision.get(..7).unwrap_or(revision));
     }
     out.push('\n');
-    let width = plan.steps.iter().map(|step| step.id.short().chars().count()).max().unwrap_or(0);
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| step.id.short().chars().count())
+        .max()
+        .unwrap_or(0);
     for step in &plan.steps {
         let mark = match step_verb(step) {
             "create" => '+',
@@ -400,14 +491,31 @@ pub fn plan(plan: &PlanView) -> String {
                 )
             })
             .collect();
-        let said = if changes.is_empty() { step.because.clone() } else { changes.join(", ") };
-        let waits = step.waits_for.as_ref().map_or_else(String::new, |on| format!(" (waits for {on})"));
-        let line = format!("  {mark} {}  {}{}", pad(&step.id.short(), width), said, waits);
+        let said = if changes.is_empty() {
+            step.because.clone()
+        } else {
+            changes.join(", ")
+        };
+        let waits = step
+            .waits_for
+            .as_ref()
+            .map_or_else(String::new, |on| format!(" (waits for {on})"));
+        let line = format!(
+            "  {mark} {}  {}{}",
+            pad(&step.id.short(), width),
+            said,
+            waits
+        );
         out.push_str(plain(&line).trim_end());
         out.push('\n');
     }
     for left in &plan.left {
-        let _ = writeln!(out, "    {}  {}", pad(&left.id.short(), width), plain(&left.text));
+        let _ = writeln!(
+            out,
+            "    {}  {}",
+            pad(&left.id.short(), width),
+            plain(&left.text)
+        );
     }
     out
 }
@@ -437,7 +545,9 @@ mod tests {
     fn durations_are_said_with_the_digit_that_matters() {
         let said: Vec<String> = [380, 3_600, 64_000, 132_000].map(took).into();
         assert_eq!(said, ["0.3s", "3.6s", "64s", "2m12s"]);
-        let said: Vec<String> = [42_000, 1_440_000, 15_060_000, 518_400_000].map(lasted).into();
+        let said: Vec<String> = [42_000, 1_440_000, 15_060_000, 518_400_000]
+            .map(lasted)
+            .into();
         assert_eq!(said, ["42s", "24m", "4h", "6d"]);
     }
 }

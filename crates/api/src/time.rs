@@ -49,7 +49,9 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        Timestamp::from_str(&text).map(Self).map_err(D::Error::custom)
+        Timestamp::from_str(&text)
+            .map(Self)
+            .map_err(D::Error::custom)
     }
 }
 
@@ -62,6 +64,9 @@ mod tests {
         let time = Time::from(Timestamp::from_second(1_773_325_841).expect("in range"));
         let text = serde_json::to_string(&time).expect("it is text");
         assert_eq!(text, "\"2026-03-12T14:30:41.000Z\"");
-        assert_eq!(serde_json::from_str::<Time>(&text).expect("it reads back"), time);
+        assert_eq!(
+            serde_json::from_str::<Time>(&text).expect("it reads back"),
+            time
+        );
     }
 }

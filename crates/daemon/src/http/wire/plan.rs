@@ -1,0 +1,142 @@
+//! A plan in wire types, with its reasons in words.
+
+use lockstep_api::plan::{FieldDiff, LeftAlone, PlanStep, PlanView, StepAction};
+use lockstep_plan::{Action, Plan, Reason, Step, Unstepped, Waiting};
+use lockstep_reconcile::view::AppView;
+
+use super::{count, object_ref, side};
+
+/// The plan of an app; none while nothing is known of what it would be.
+pub(in crate::http) fn plan(app: &AppView) -> Option<PlanView> {
+    let plan = app.plan.as_ref()?;
+    let digest = app.plan_digest.clone().unwrap_or_else(|| plan.digest());
+    let (create, update, delete) = plan.counts();
+    let ready = plan.front.iter().map(|one| step(one, None));
+    let waiting = plan.waiting.iter().map(|(one, on)| step(one, Some(on)));
+    Some(PlanView {
+        digest: digest.to_string(),
+        revision: plan.revision.as_ref().map(ToString::to_string),
+        create: count(create),
+        update: count(update),
+        delete: count(delete),
+        steps: ready.chain(waiting).collect(),
+        left: left_alone(plan),
+        in_sync: count(
+            plan.unstepped
+                .values()
+                .filter(|why| matches!(why, Unstepped::InSync))
+                .count(),
+        ),
+    })
+}
+
+fn step(step: &Step, on: Option<&Waiting>) -> PlanStep {
+    let (reason, because) = reason(&step.reason);
+    PlanStep {
+        id: object_ref(&step.id),
+        action: match step.action {
+            Action::Apply(_) => StepAction::Apply,
+            Action::Prune { .. } => StepAction::Prune,
+            Action::Release => StepAction::Release,
+        },
+        reason: reason.to_owned(),
+        because,
+        wave: step.wave,
+        waits_for: on.map(waits_for),
+        changes: step
+            .changes
+            .iter()
+            .map(|change| {
+                let (before, hidden_before) = side(&change.before);
+                let (after, hidden_after) = side(&change.after);
+                FieldDiff {
+                    path: change.path.clone(),
+                    before,
+                    after,
+                    sensitive: hidden_before || hidden_after,
+                }
+            })
+            .collect(),
+    }
+}
+
+fn reason(reason: &Reason) -> (&'static str, String) {
+    match reason {
+        Reason::Create => ("create", "is not in the cluster yet".to_owned()),
+        Reason::Update => (
+            "update",
+            "git says something else than at the last apply".to_owned(),
+        ),
+        Reason::Heal => ("heal", "somebody changed it outside git".to_owned()),
+        Reason::Recreate => ("recreate", "somebody deleted it".to_owned()),
+        Reason::Namespace => (
+            "namespace",
+            "the namespace is made first, by CreateNamespace=true".to_owned(),
+        ),
+        Reason::Gone => ("gone", "is no longer in git".to_owned()),
+        Reason::Leaving => ("leaving", "the app is being deleted".to_owned()),
+        Reason::TakenOver { by } => ("takenOver", format!("{by} has it in git now")),
+    }
+}
+
+fn waits_for(on: &Waiting) -> String {
+    match on {
+        Waiting::Applied(id) => format!("{} to be applied", id.short()),
+        Waiting::Healthy(id) => format!("{} to be healthy", id.short()),
+        Waiting::Gone(id) => format!("{} to be gone", id.short()),
+        Waiting::Served(gvk) => format!("the kind {gvk} to be served"),
+        Waiting::Retry(at) => format!("the next try at {}", at.strftime("%H:%M:%S")),
+        Waiting::Approval => "a person to let it through".to_owned(),
+        Waiting::HealAt(at) => format!("{}, when drift is put back", at.strftime("%H:%M:%S")),
+    }
+}
+
+fn left_alone(plan: &Plan) -> Vec<LeftAlone> {
+    plan.unstepped
+        .iter()
+        .filter_map(|(id, why)| {
+            let (code, text) = unstepped(why)?;
+            Some(LeftAlone {
+                id: object_ref(id),
+                code: code.to_owned(),
+                text,
+            })
+        })
+        .collect()
+}
+
+/// Why nothing is done, where that needs saying.
+fn unstepped(why: &Unstepped) -> Option<(&'static str, String)> {
+    Some(match why {
+        Unstepped::InSync => return None,
+        Unstepped::Drifted => (
+            "drifted",
+            "differs from git, and policy leaves it".to_owned(),
+        ),
+        Unstepped::PruneDisabled => (
+            "pruneDisabled",
+            "is no longer in git, and is kept".to_owned(),
+        ),
+        Unstepped::NotOurs => (
+            "notOurs",
+            "carries no mark of ours, so it is not deleted".to_owned(),
+        ),
+        Unstepped::NeverSeen => ("neverSeen", "was never confirmed to exist".to_owned()),
+        Unstepped::OwnedByOther { app } => ("ownedByOther", format!("belongs to the app {app}")),
+        Unstepped::Unobserved(fault) => (
+            "unobserved",
+            format!("its kind cannot be seen, so nothing of it is deleted: {fault}"),
+        ),
+        Unstepped::Hook { text } => (
+            "hook",
+            format!("is a hook ({text}); this version does not run hooks, so it is held"),
+        ),
+        Unstepped::NotServed(gvk) => (
+            "notServed",
+            format!("the cluster does not know the kind {gvk}"),
+        ),
+        Unstepped::Failed(fault) => ("failed", format!("the last try failed: {fault}")),
+        Unstepped::Refused(fault) => ("refused", format!("the project does not allow it: {fault}")),
+        Unstepped::Terminating => ("terminating", "is being deleted".to_owned()),
+    })
+}
