@@ -171,6 +171,11 @@ impl Life {
                         self.record.spec.clone_from(&slot.spec);
                     }
                     if self.may_write(world) {
+                        for id in recreated(&plan) {
+                            if let Some(entry) = self.inventory.entries.get_mut(id) {
+                                forget_instance(entry);
+                            }
+                        }
                         effects.push(Effect::Apply { turn: self.turn, steps: plan.front.clone() });
                         self.phase = Phase::Applying(plan);
                     } else {
@@ -304,7 +309,9 @@ impl Life {
         let before = self.failures.get(&step.id).filter(|failure| failure.digest == digest);
         let times = before.map_or(0, |failure| failure.times) + 1;
         let retry = self.app.as_ref().map(|app| app.retry).unwrap_or_default();
-        let retry_at = (fault.blame == Blame::Environment).then(|| {
+        // A deletion has no other manifest to wait for: whatever refuses it is asked again.
+        let is_deletion = matches!(step.action, Action::Prune { .. });
+        let retry_at = (fault.blame == Blame::Environment || is_deletion).then(|| {
             let factor = retry.factor.max(1).saturating_pow((times - 1).min(16));
             let wait = retry.first.saturating_mul(factor).min(retry.longest.max(retry.first));
             now.checked_add(wait).unwrap_or(Timestamp::MAX)
@@ -408,7 +415,8 @@ impl Life {
         world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let heals_only = !made.front.iter().any(is_not_drift);
+        // Putting back needs no word in the record, which names the object; making it again does: it gets a new uid.
+        let heals_only = made.front.iter().all(|step| step.reason == Reason::Heal);
         for step in made.steps() {
             if let (Action::Apply(wanted), false) = (&step.action, step.reason == Reason::Namespace)
                 && !self.inventory.entries.contains_key(&step.id)
@@ -433,6 +441,7 @@ impl Life {
         let revision = slot.map(|slot| slot.commit.revision.clone());
         let is_said = self.record.claimed
             && !self.record.noting
+            && recreated(made).next().is_none()
             && self.record.says(&made.front)
             && slot.is_none_or(|slot| self.record.spec == slot.spec)
             && (revision.is_none() || self.record.revision == revision);
@@ -461,12 +470,18 @@ impl Life {
         self.record.dirty = false;
         self.record.dirty_since = None;
         self.record.unsaid.clear();
+        let mut entries = self.inventory.entries.clone();
+        for id in made.into_iter().flat_map(recreated) {
+            if let Some(entry) = entries.get_mut(id) {
+                forget_instance(entry);
+            }
+        }
         RecordDraft {
             previous: self.record.resource_version.clone(),
             plan: made.map(Plan::digest),
             spec: self.enforced.as_ref().map_or_else(|| self.record.spec.clone(), |s| s.spec.clone()),
             revision: revision.or_else(|| self.record.revision.clone()),
-            entries: self.inventory.entries.clone(),
+            entries,
         }
     }
 
@@ -846,6 +861,16 @@ fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> Entry {
         keep: marks::is_prune_off(&wanted.manifest),
         keep_on_delete: marks::is_delete_off(&wanted.manifest),
     }
+}
+
+/// What the front makes again: whoever finds it under its name and with our mark after a crash may take its uid for
+/// ours, so the old one must not stand in the record when it is made.
+fn recreated(made: &Plan) -> impl Iterator<Item = &ObjectId> {
+    made.front.iter().filter(|step| step.reason == Reason::Recreate).map(|step| &step.id)
+}
+
+fn forget_instance(entry: &mut Entry) {
+    (entry.uid, entry.digest, entry.seen) = (None, None, None);
 }
 
 fn is_not_drift(step: &Step) -> bool {

@@ -7,7 +7,7 @@ use lockstep_app::Blame;
 use lockstep_app::app::App;
 use lockstep_manifest::health::worst;
 use lockstep_manifest::{Digest, Health, Manifest, ObjectId, Place, fields, marks, pointer};
-use lockstep_plan::{FieldChange, Finding, NOT_OURS, Side, Unstepped, Waiting};
+use lockstep_plan::{FieldChange, Finding, NOT_OURS, Side, Unstepped};
 
 use crate::life::{Hold, Life, Phase};
 use crate::view::{

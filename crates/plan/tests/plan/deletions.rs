@@ -48,14 +48,26 @@ fn what_was_never_confirmed_to_exist_is_not_deleted() {
 
 #[test]
 fn nothing_is_deleted_of_a_kind_that_cannot_be_seen() {
-    let mut case = gone(vec![config_map("a"), deployment("web")]);
+    let mut case = gone(vec![config_map("a")]);
     case.kind("", "ConfigMap", unseen());
-    case.kind("apps", "Deployment", KindView::NotServed);
+    assert_eq!(
+        case.told(),
+        [". ConfigMap shop/a: cannot be seen: the watch broke"]
+    );
+}
+
+#[test]
+fn what_went_with_its_definition_is_let_go_and_waited_for_by_nobody() {
+    let widget = |name| object("example.org/v1", "Widget", name, serde_json::json!({}));
+    let mut case = gone(vec![widget("w"), widget("never")]);
+    let entry = case.entry("example.org/Widget shop/never");
+    (entry.uid, entry.digest, entry.seen) = (None, None, None);
+    case.kind("example.org", "Widget", KindView::NotServed);
     assert_eq!(
         case.told(),
         [
-            ". ConfigMap shop/a: cannot be seen: the watch broke",
-            ". apps/Deployment shop/web: held: the API server does not serve apps/v1 Deployment",
+            "> example.org/Widget shop/w: no longer in git",
+            ". example.org/Widget shop/never: no longer in git, and never seen in the cluster",
         ]
     );
 }

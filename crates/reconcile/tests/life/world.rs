@@ -1,0 +1,686 @@
+//! The driver of lives in a world without threads, network or clock: it carries out effects and delivers news one at
+//! a time, in an order that a seed chooses, as the daemon does in the order that reality chooses.
+//!
+//! What must hold at every moment is checked where it could break: see [`World::check`] and [`World::perform`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use lockstep_app::app::{App, AppKey, Revision};
+use lockstep_app::{Blame, Fault};
+use lockstep_manifest::{GroupKind, Manifest, ObjectId, marks};
+use lockstep_plan::{Action, Desired, KindView, Reason, Seen, Step, Wanted, prepare};
+use lockstep_reconcile::view::{AppView, CommitView, HistoryView};
+use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused, Outcome, Recalled, Slot};
+
+use crate::server::{Said, Server};
+
+/// More turns than any story here needs; reaching it means that something runs in a circle.
+const TURNS: usize = 4000;
+
+/// Things that come one after the other; between lanes every order is possible.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Kind(GroupKind),
+    Namespaces,
+    Controllers,
+    Task(u64),
+}
+
+/// The next thing of a lane.
+#[derive(Clone, Debug)]
+enum Item {
+    Tell(AppKey, Event),
+    Watched(GroupKind, Said),
+    Namespaces(BTreeSet<String>),
+    Ready(ObjectId),
+    Claim(AppKey, u64, lockstep_reconcile::RecordDraft),
+    Step(AppKey, u64, Step),
+}
+
+/// One app, as the daemon has it.
+struct Actor {
+    app: Arc<App>,
+    life: Life,
+    desired: Option<Arc<Desired>>,
+    history: Vec<HistoryView>,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) server: Server,
+    /// What each commit holds.
+    pub(crate) commits: BTreeMap<Revision, Vec<Manifest>>,
+    /// What each app's target names.
+    pub(crate) targets: BTreeMap<AppKey, Revision>,
+    /// Git cannot be reached, and why.
+    pub(crate) git_is_down: bool,
+    /// Commits that do not render.
+    pub(crate) broken: BTreeSet<Revision>,
+    /// Deployments that never become ready, by name.
+    pub(crate) never_ready: BTreeSet<String>,
+    /// What the server says to the next writes of these objects: whose move it is.
+    pub(crate) refuses: BTreeMap<ObjectId, Blame>,
+    /// What happens to the next record writes: true is written all the same, and not answered.
+    pub(crate) record_faults: VecDeque<bool>,
+    /// Kinds whose watch is broken.
+    pub(crate) unseen: BTreeSet<GroupKind>,
+    pub(crate) leading: bool,
+    /// Every write that was asked for, in words.
+    pub(crate) writes: Vec<String>,
+    pub(crate) farewells: Vec<AppKey>,
+    actors: BTreeMap<AppKey, Actor>,
+    apps: BTreeMap<AppKey, Arc<App>>,
+    kinds: BTreeMap<GroupKind, KindView>,
+    watched: BTreeSet<GroupKind>,
+    namespaces: Option<BTreeSet<String>>,
+    owners: BTreeMap<ObjectId, AppKey>,
+    lanes: BTreeMap<Lane, VecDeque<Item>>,
+    wakes: BTreeMap<AppKey, Timestamp>,
+    /// News and watch events that were delivered once, to be delivered again when they are old.
+    old_news: Vec<(AppKey, Event)>,
+    tasks: u64,
+    random: u64,
+}
+
+impl World {
+    /// An empty cluster with the namespace `shop`, and nobody in it.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut world = Self {
+            now: Timestamp::UNIX_EPOCH,
+            server: Server::default(),
+            commits: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            git_is_down: false,
+            broken: BTreeSet::new(),
+            never_ready: BTreeSet::new(),
+            refuses: BTreeMap::new(),
+            record_faults: VecDeque::new(),
+            unseen: BTreeSet::new(),
+            leading: true,
+            writes: Vec::new(),
+            farewells: Vec::new(),
+            actors: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            namespaces: None,
+            owners: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            old_news: Vec::new(),
+            tasks: 0,
+            random: seed | 1,
+        };
+        world.server.make(&crate::apps::namespace("shop"));
+        world.start();
+        world
+    }
+
+    /// Puts manifests into git as one commit, and lets the app's target name it.
+    pub(crate) fn push(&mut self, key: &AppKey, manifests: Vec<Manifest>) -> Revision {
+        let digits = format!("{:040x}", 0xabc_0000 + self.commits.len());
+        let revision: Revision = digits.parse().expect("40 hex digits");
+        self.commits.insert(revision.clone(), manifests);
+        self.targets.insert(key.clone(), revision.clone());
+        revision
+    }
+
+    /// Somebody applies an Application, or changes one.
+    pub(crate) fn specify(&mut self, app: App) {
+        let app = Arc::new(app);
+        self.apps.insert(app.key.clone(), Arc::clone(&app));
+        if let Some(actor) = self.actors.get_mut(&app.key) {
+            actor.app = Arc::clone(&app);
+        } else {
+            self.begin(&app);
+        }
+        self.feed(&app.key.clone(), Event::Specified(app));
+    }
+
+    /// The process is killed, whatever it was doing, and another one begins with what the cluster has.
+    pub(crate) fn restart(&mut self) {
+        let histories: BTreeMap<AppKey, Vec<HistoryView>> = self
+            .actors
+            .iter_mut()
+            .map(|(key, actor)| (key.clone(), actor.life.view(self.now).history.into()))
+            .collect();
+        self.actors.clear();
+        self.kinds.clear();
+        self.watched.clear();
+        self.owners.clear();
+        self.wakes.clear();
+        self.old_news.clear();
+        self.namespaces = None;
+        self.lanes.retain(|lane, _| *lane == Lane::Controllers);
+        self.start();
+        for app in self.apps.values().cloned().collect::<Vec<_>>() {
+            self.begin(&app);
+            let key = app.key.clone();
+            self.actors.get_mut(&key).expect("it has begun").history =
+                histories.get(&key).cloned().unwrap_or_default();
+            self.feed(&key, Event::Specified(app));
+        }
+    }
+
+    fn start(&mut self) {
+        self.server.events.clear();
+        let now = self.server.namespaces();
+        self.lane(Lane::Namespaces).push_back(Item::Namespaces(now));
+    }
+
+    fn begin(&mut self, app: &Arc<App>) {
+        let key = app.key.clone();
+        let life = Life::new(key.clone(), app.uid.clone(), self.now);
+        let actor = Actor { app: Arc::clone(app), life, desired: None, history: Vec::new() };
+        self.actors.insert(key.clone(), actor);
+        self.tell_record(&key);
+    }
+
+    fn tell_record(&mut self, key: &AppKey) {
+        let history = self.actors.get(key).map(|actor| actor.history.clone()).unwrap_or_default();
+        let recalled = self.server.records.get(key).map_or_else(Recalled::default, |(version, draft)| {
+            Recalled {
+                resource_version: Some(version.to_string()),
+                revision: draft.revision.clone(),
+                spec: draft.spec.clone(),
+                entries: draft.entries.clone(),
+            }
+        });
+        self.task([Item::Tell(key.clone(), Event::Recalled(recalled, history))]);
+    }
+
+    pub(crate) fn order(&mut self, key: &AppKey, order: Order) -> Result<String, OrderRefused> {
+        let mut actor = self.actors.remove(key).expect("the app is there");
+        let result = self.in_world(|world| actor.life.order(order, world));
+        self.actors.insert(key.clone(), actor);
+        result.map(|(id, effects)| {
+            self.after(key, effects);
+            id
+        })
+    }
+
+    pub(crate) fn poke(&mut self, look: Look) {
+        for key in self.actors.keys().cloned().collect::<Vec<_>>() {
+            self.feed(&key, Event::Poke(look));
+        }
+    }
+
+    pub(crate) fn view(&mut self, key: &AppKey) -> AppView {
+        let now = self.now;
+        self.actors.get_mut(key).expect("the app is there").life.view(now)
+    }
+
+    pub(crate) fn life(&self, key: &AppKey) -> &Life {
+        &self.actors.get(key).expect("the app is there").life
+    }
+
+    /// Makes a watch end, or begin anew with a list.
+    pub(crate) fn watch(&mut self, kind: &GroupKind, works: bool) {
+        if works && self.unseen.remove(kind) {
+            self.watched.remove(kind);
+            self.lanes.remove(&Lane::Kind(kind.clone()));
+            self.observe(kind);
+        } else if !works && self.watched.contains(kind) {
+            self.unseen.insert(kind.clone());
+            self.lanes.remove(&Lane::Kind(kind.clone()));
+            let fault = Fault::new(Blame::Environment, "unknown.cluster", "the watch broke");
+            self.kinds.insert(kind.clone(), KindView::Unobserved(fault));
+            self.poke(Look::Cluster);
+        }
+    }
+
+    /// Delivers or does one thing; false when there is nothing.
+    pub(crate) fn turn(&mut self) -> bool {
+        self.spread_events();
+        let busy: Vec<Lane> =
+            self.lanes.iter().filter(|(_, items)| !items.is_empty()).map(|(lane, _)| lane.clone()).collect();
+        if busy.is_empty() {
+            return false;
+        }
+        let lane = busy[self.pick(busy.len())].clone();
+        let item = self.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
+        if self.lanes.get(&lane).is_some_and(VecDeque::is_empty) {
+            self.lanes.remove(&lane);
+        }
+        if let Some(item) = item {
+            self.take(&lane, item);
+        }
+        self.check();
+        true
+    }
+
+    /// Goes on until nothing is under way; the clock moves only to `until`.
+    pub(crate) fn settle_until(&mut self, until: Timestamp) {
+        for _ in 0..TURNS {
+            if self.turn() {
+                continue;
+            }
+            let due = self.wakes.iter().min_by_key(|(_, at)| **at).map(|(key, at)| (key.clone(), *at));
+            match due.filter(|(_, at)| *at <= until) {
+                None => {
+                    self.now = self.now.max(until);
+                    return;
+                }
+                Some((key, at)) => {
+                    self.now = self.now.max(at);
+                    self.wakes.remove(&key);
+                    self.feed(&key, Event::Tick);
+                }
+            }
+        }
+        panic!("it runs in a circle; the last writes: {:#?}", &self.writes[self.writes.len().saturating_sub(12)..]);
+    }
+
+    /// Goes on until nothing is under way, for so many seconds.
+    pub(crate) fn settle(&mut self, seconds: i64) {
+        self.settle_until(self.now + SignedDuration::from_secs(seconds));
+    }
+
+    /// Delivers something old once more.
+    pub(crate) fn repeat_old_news(&mut self, which: usize) {
+        if self.old_news.is_empty() {
+            return;
+        }
+        let (key, event) = self.old_news[which % self.old_news.len()].clone();
+        let Some(actor) = self.actors.get(&key) else { return };
+        let is_old = match &event {
+            // A watch never goes back behind a deletion; it may say an old version of what is there.
+            Event::Saw(id, seen, _) => {
+                actor.life.observed().objects.get(id).is_some_and(|known| {
+                    known.resource_version > seen.resource_version
+                })
+            }
+            _ => true,
+        };
+        if is_old {
+            self.feed(&key, Event::Tick); // the clock alone may ask for a write
+            let before = self.writes.len();
+            self.feed(&key, event.clone());
+            assert_eq!(self.writes.len(), before, "old news caused a write: {event:?}");
+        }
+    }
+
+    fn spread_events(&mut self) {
+        for (kind, said) in std::mem::take(&mut self.server.events) {
+            if let Said::Is(live) = &said {
+                let id = live.id();
+                let is_slow = matches!(&*id.kind, "Deployment" | "CustomResourceDefinition");
+                if is_slow && !self.never_ready.contains(&id.name) {
+                    self.lane(Lane::Controllers).push_back(Item::Ready(id));
+                }
+            }
+            if kind.is("", "Namespace") {
+                let now = self.server.namespaces();
+                self.lane(Lane::Namespaces).push_back(Item::Namespaces(now));
+            }
+            if self.watched.contains(&kind) && !self.unseen.contains(&kind) {
+                let item = Item::Watched(kind.clone(), said);
+                self.lane(Lane::Kind(kind)).push_back(item);
+            }
+        }
+    }
+
+    fn take(&mut self, lane: &Lane, item: Item) {
+        match item {
+            Item::Tell(key, event) => {
+                if let Event::Rendered { result: Ok(slot), .. } = &event
+                    && let Some(actor) = self.actors.get_mut(&key)
+                {
+                    actor.desired = Some(Arc::clone(&slot.desired));
+                }
+                self.feed(&key, event);
+            }
+            Item::Watched(kind, said) => self.watched_said(&kind, said),
+            Item::Namespaces(now) => {
+                self.namespaces = Some(now);
+                self.poke(Look::Cluster);
+            }
+            Item::Ready(id) => self.server.is_ready(&id, true),
+            Item::Claim(key, turn, draft) => {
+                let fault = self.record_faults.pop_front();
+                let written = (fault != Some(false)).then(|| self.server.claim(&key, &draft));
+                let lost = |text: &str| Fault::new(Blame::Environment, "record.lost", text);
+                let result = match (fault, written) {
+                    (Some(false), _) => Err(Fault::new(Blame::Environment, "cluster.unreachable", "refused")),
+                    (Some(true), _) => Err(lost("nobody knows whether it was written")),
+                    (None, Some(Ok(version))) => Ok(version),
+                    (None, _) => Err(lost("somebody else wrote it")),
+                };
+                let is_lost = result.as_ref().is_err_and(|fault| fault.code == "record.lost");
+                self.task([Item::Tell(key.clone(), Event::Claimed { turn, result })]);
+                if is_lost {
+                    // Read after the answer was heard, as the daemon does.
+                    let task = Lane::Task(self.tasks);
+                    self.tell_record(&key);
+                    let read = self.lanes.remove(&Lane::Task(self.tasks)).expect("it was told");
+                    self.lane(task).extend(read);
+                }
+            }
+            Item::Step(key, turn, step) => {
+                let outcome = self.carry_out(&key, &step);
+                let event = Event::Applied { turn, id: step.id, outcome };
+                self.lane(lane.clone()).push_front(Item::Tell(key, event));
+            }
+        }
+    }
+
+    fn watched_said(&mut self, kind: &GroupKind, said: Said) {
+        match said {
+            Said::Is(live) => self.saw(live),
+            Said::Deleted(live) => {
+                let id = live.id();
+                let version = live.resource_version().and_then(|v| v.parse().ok()).unwrap_or(u64::MAX);
+                let by_mark = self.marked_by(&live);
+                let told: BTreeSet<AppKey> =
+                    by_mark.into_iter().chain(self.owners.get(&id).cloned()).collect();
+                for key in told {
+                    let uid = live.uid();
+                    self.feed(&key, Event::Gone { id: id.clone(), uid, resource_version: version });
+                }
+            }
+            Said::Complete { listed } => {
+                self.kinds.insert(kind.clone(), KindView::Observed);
+                let mut missing = Vec::new();
+                for (key, actor) in &self.actors {
+                    for id in actor.life.observed().objects.keys() {
+                        if id.group_kind() == *kind && !listed.contains(id) && !self.server.objects.contains_key(id) {
+                            missing.push((key.clone(), id.clone()));
+                        }
+                    }
+                }
+                for (key, id) in missing {
+                    self.feed(&key, Event::Gone { id, uid: None, resource_version: u64::MAX });
+                }
+                self.poke(Look::Cluster);
+            }
+        }
+    }
+
+    fn marked_by(&self, live: &Manifest) -> Option<AppKey> {
+        let set = live.label(marks::PART_OF)?;
+        let mut keys = self.actors.keys();
+        keys.find(|key| marks::set_id(&key.namespace, &key.name) == set).cloned()
+    }
+
+    fn saw(&mut self, live: Manifest) {
+        let Some(key) = self.marked_by(&live) else { return };
+        let id = live.id();
+        let ignored = self.life(&key).ignored(&id);
+        if let Some(seen) = Seen::of(&live, &ignored) {
+            let event = Event::Saw(id, seen, Arc::new(live));
+            self.old_news.push((key.clone(), event.clone()));
+            self.feed(&key, event);
+        }
+    }
+
+    fn feed(&mut self, key: &AppKey, event: Event) {
+        let Some(mut actor) = self.actors.remove(key) else { return };
+        let effects = self.in_world(|world| actor.life.step(event, world));
+        self.actors.insert(key.clone(), actor);
+        self.after(key, effects);
+    }
+
+    fn after(&mut self, key: &AppKey, effects: Vec<Effect>) {
+        let changes = self.actors.get_mut(key).map(|actor| actor.life.take_inventory_changes());
+        for (id, gained) in changes.into_iter().flatten() {
+            if gained {
+                self.owners.entry(id).or_insert_with(|| key.clone());
+            } else if self.owners.get(&id) == Some(key) {
+                self.owners.remove(&id);
+                for other in self.actors.keys().filter(|other| *other != key) {
+                    self.wakes.insert(other.clone(), self.now);
+                }
+            }
+        }
+        for effect in effects {
+            self.perform(key, effect);
+        }
+    }
+
+    fn in_world<T>(&self, with: impl FnOnce(&lockstep_reconcile::World<'_>) -> T) -> T {
+        let kinds = |kind: &GroupKind| self.kinds.get(kind).cloned();
+        let owner = |id: &ObjectId| self.owners.get(id).map(|key| (key.clone(), key.name.clone()));
+        let wanted_by = |me: &AppKey, id: &ObjectId| {
+            let mut others = self.actors.iter().filter(|(key, _)| *key != me);
+            let wants = |actor: &Actor| actor.desired.as_ref().is_some_and(|d| d.get(id).is_some());
+            others.find(|(_, actor)| wants(actor)).map(|(key, _)| key.name.clone())
+        };
+        with(&lockstep_reconcile::World {
+            now: self.now,
+            leading: self.leading,
+            kinds: &kinds,
+            namespaces: self.namespaces.as_ref(),
+            owner: &owner,
+            wanted_by: &wanted_by,
+        })
+    }
+
+    fn perform(&mut self, key: &AppKey, effect: Effect) {
+        match effect {
+            Effect::Resolve { turn } => {
+                let result = match self.targets.get(key) {
+                    _ if self.git_is_down => {
+                        Err(Fault::new(Blame::Environment, "repo.unreachable", "git does not answer"))
+                    }
+                    Some(revision) => Ok(revision.clone()),
+                    None => Err(Fault::new(Blame::User, "repo.ref_gone", "the branch is gone")),
+                };
+                self.tell_once(key, Event::Resolved { turn, result });
+            }
+            Effect::Render { turn, revision } => {
+                let result = self.render(key, &revision);
+                self.tell_once(key, Event::Rendered { turn, revision, result });
+            }
+            Effect::Observe(kinds) => {
+                for gvk in kinds {
+                    self.observe(&gvk.group_kind());
+                }
+            }
+            Effect::Discover => {
+                let served = |kind: &GroupKind| self.server.serves(kind);
+                let now: Vec<GroupKind> = self
+                    .kinds
+                    .iter()
+                    .filter(|(kind, view)| **view == KindView::NotServed && served(kind))
+                    .map(|(kind, _)| kind.clone())
+                    .collect();
+                for kind in now {
+                    self.kinds.remove(&kind);
+                    self.wakes.insert(key.clone(), self.now);
+                }
+            }
+            Effect::Claim { turn, draft } => {
+                self.writes.push(format!("{} claims", key.name));
+                self.task([Item::Claim(key.clone(), turn, draft)]);
+            }
+            Effect::Apply { turn, steps } => self.front(key, turn, steps),
+            Effect::Probe { plan, .. } => {
+                let event = Event::Probed { plan, changes: BTreeMap::new() };
+                self.task([Item::Tell(key.clone(), event)]);
+            }
+            Effect::WakeAt(at) => {
+                let wake = self.wakes.entry(key.clone()).or_insert(at);
+                *wake = (*wake).min(at);
+            }
+            Effect::Farewell => {
+                let left: Vec<ObjectId> = self.server.marked(key);
+                let kept = |id: &&ObjectId| id.kind != "CustomResourceDefinition";
+                assert_eq!(left.iter().find(kept), None, "{} leaves and something of it stands", key.name);
+                self.farewells.push(key.clone());
+            }
+            Effect::Heard => {}
+        }
+    }
+
+    /// A front is about to be carried out: was everything written down that has to be?
+    fn front(&mut self, key: &AppKey, turn: u64, steps: Vec<Step>) {
+        let life = self.life(key);
+        let leaves = life.app().is_some_and(|app| app.leaving);
+        assert!(leaves || !life.is_frozen(), "{} writes while its source is frozen", key.name);
+        let enforced = life.enforced().map(|slot| slot.commit.revision.clone());
+        let record = self.server.records.get(key).map(|(_, draft)| draft.clone());
+        for step in &steps {
+            let record = record.as_ref().unwrap_or_else(|| panic!("{step} comes before any claim"));
+            let entry = record.entries.get(&step.id);
+            match &step.action {
+                Action::Apply(_) if step.reason == Reason::Namespace => {}
+                Action::Apply(_) => assert!(entry.is_some(), "{step} is not on record"),
+                Action::Prune { uid, .. } => {
+                    let on_record = entry.and_then(|entry| entry.uid.as_ref());
+                    assert_eq!(on_record, Some(uid), "{step} goes by another uid than the record's");
+                }
+                Action::Release => {}
+            }
+            let is_drift = matches!(step.reason, Reason::Heal | Reason::Recreate);
+            let is_apply = matches!(step.action, Action::Apply(_));
+            if is_apply && !is_drift {
+                assert_eq!(record.revision, enforced, "{step} is of another commit");
+            }
+            self.writes.push(format!("{} {step}", key.name));
+        }
+        let done = Item::Tell(key.clone(), Event::FrontDone { turn });
+        let items: Vec<Item> = steps
+            .into_iter()
+            .map(|step| Item::Step(key.clone(), turn, step))
+            .chain([done.clone()])
+            .collect();
+        self.task(items);
+        self.old_news.push((key.clone(), Event::FrontDone { turn: turn.saturating_sub(1) }));
+        let stale = Event::Claimed { turn: turn.saturating_sub(1).max(1), result: Ok("1".to_owned()) };
+        if turn > 1 {
+            self.old_news.push((key.clone(), stale));
+        }
+    }
+
+    fn carry_out(&mut self, key: &AppKey, step: &Step) -> Outcome {
+        let refuse = |blame| Outcome::Failed(Fault::new(blame, "apply.refused", "the server refused it"));
+        if let Some(blame) = self.refuses.get(&step.id) {
+            return refuse(*blame);
+        }
+        match &step.action {
+            Action::Apply(wanted) => match self.server.apply(&self.body(wanted)) {
+                Ok(live) => {
+                    let seen = Seen::of(&live, &wanted.ignored).expect("the server says uid and version");
+                    Outcome::Applied { seen, changes: Vec::new() }
+                }
+                Err(why) => Outcome::Failed(Fault::new(Blame::Environment, "apply.not_found", why)),
+            },
+            Action::Prune { uid, .. } => {
+                let Some(live) = self.server.live(&step.id) else { return Outcome::Absent };
+                let is_marked = live.label(marks::PART_OF) == Some(&*marks::set_id(&key.namespace, &key.name));
+                if live.uid().as_ref() != Some(uid) {
+                    let why = "it is another object of the same name".to_owned();
+                    return if is_marked { Outcome::NotOurs { why } } else { Outcome::Absent };
+                }
+                if !is_marked {
+                    return Outcome::NotOurs { why: "it carries no mark of this app".to_owned() };
+                }
+                self.server.delete(&step.id);
+                if self.server.objects.contains_key(&step.id) { Outcome::Deleting } else { Outcome::Absent }
+            }
+            Action::Release => Outcome::Released,
+        }
+    }
+
+    /// What an autoscaler set stays set.
+    fn body(&self, wanted: &Wanted) -> Manifest {
+        let mut body = wanted.manifest.as_ref().clone();
+        if let Some(live) = self.server.live(&wanted.id)
+            && wanted.handed_over.iter().any(|at| at == "/spec/replicas")
+            && let (Some(kept), Some(spec)) =
+                (live.get(&["spec", "replicas"]), body.body_mut().get_mut("spec"))
+        {
+            spec["replicas"] = kept.clone();
+        }
+        body
+    }
+
+    fn render(&self, key: &AppKey, revision: &Revision) -> Result<Slot, Fault> {
+        if self.broken.contains(revision) {
+            return Err(Fault::new(Blame::User, "render.invalid", "a file is no YAML"));
+        }
+        let actor = self.actors.get(key).expect("the app is there");
+        let manifests = self.commits.get(revision).cloned().unwrap_or_default();
+        let desired = prepare(&actor.app, revision.clone(), manifests, &|_| None);
+        let commit = CommitView {
+            revision: revision.clone(),
+            subject: "change".to_owned(),
+            author: "dev".to_owned(),
+            committed_at: None,
+        };
+        Ok(Slot {
+            commit,
+            desired: Arc::new(desired),
+            kind: "Directory".to_owned(),
+            spec: actor.app.source_digest.clone(),
+            seen_at: self.now,
+            rendered_at: self.now,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn observe(&mut self, kind: &GroupKind) {
+        if !self.server.serves(kind) {
+            self.kinds.insert(kind.clone(), KindView::NotServed);
+            self.poke_later();
+        } else if self.watched.insert(kind.clone()) {
+            let said = self.server.list(kind);
+            let items = said.into_iter().map(|said| Item::Watched(kind.clone(), said));
+            let items: Vec<Item> = items.collect();
+            self.lane(Lane::Kind(kind.clone())).extend(items);
+        }
+    }
+
+    fn poke_later(&mut self) {
+        for key in self.actors.keys() {
+            self.wakes.insert(key.clone(), self.now);
+        }
+    }
+
+    fn tell_once(&mut self, key: &AppKey, event: Event) {
+        let stale = match event.clone() {
+            Event::Resolved { turn, result } => Event::Resolved { turn: turn.wrapping_sub(1), result },
+            Event::Rendered { turn, revision, result } => {
+                Event::Rendered { turn: turn.wrapping_sub(1), revision, result }
+            }
+            other => other,
+        };
+        self.old_news.push((key.clone(), stale));
+        self.task([Item::Tell(key.clone(), event)]);
+    }
+
+    fn task(&mut self, items: impl IntoIterator<Item = Item>) {
+        self.tasks += 1;
+        let lane = Lane::Task(self.tasks);
+        self.lane(lane).extend(items);
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Item> {
+        self.lanes.entry(lane).or_default()
+    }
+
+    pub(crate) fn pick(&mut self, among: usize) -> usize {
+        // xorshift64*: small, and the same everywhere.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        usize::try_from(self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap_or(0) % among
+    }
+
+    /// What must hold at every moment: the record names everything that carries the app's mark.
+    fn check(&self) {
+        for key in self.apps.keys() {
+            let record = self.server.records.get(key).map(|(_, draft)| &draft.entries);
+            for id in self.server.marked(key) {
+                let is_on_record = record.is_some_and(|entries| entries.contains_key(&id));
+                let is_let_go = self.actors.iter().any(|(other, actor)| {
+                    other != key && actor.desired.as_ref().is_some_and(|d| d.get(&id).is_some())
+                });
+                assert!(is_on_record || is_let_go, "{id} of {} is in the cluster and not on record", key.name);
+            }
+        }
+    }
+}
