@@ -27,8 +27,10 @@ pub struct Request {
 impl Request {
     /// Does it change something? Dry runs do not; leases are a replica's heartbeat, not work.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-            && !self.uri.contains("dryRun=All")
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        ) && !self.uri.contains("dryRun=All")
             && self.resource != "leases"
     }
 }
@@ -46,7 +48,9 @@ pub async fn mark(address: &Address, kube: &Kube) -> Result<Mark> {
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         loop {
             let text = std::fs::read(&address.audit_log)?;
-            let found = text.windows(marker.len()).position(|window| window == marker.as_bytes());
+            let found = text
+                .windows(marker.len())
+                .position(|window| window == marker.as_bytes());
             if let Some(at) = found {
                 let end = text[at..].iter().position(|byte| *byte == b'\n');
                 if let Some(end) = end {
@@ -67,20 +71,32 @@ pub fn requests(address: &Address, user: &str, from: Mark, to: Mark) -> Result<V
     let mut file = std::fs::File::open(&address.audit_log)?;
     file.seek(SeekFrom::Start(from.0))?;
     let mut text = String::new();
-    file.take(to.0.saturating_sub(from.0)).read_to_string(&mut text)?;
+    file.take(to.0.saturating_sub(from.0))
+        .read_to_string(&mut text)?;
     let mut found = Vec::new();
     for line in text.lines().filter(|line| line.contains(user)) {
         let line: Value = serde_json::from_str(line)?;
-        let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            line.pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let impersonated = text("/impersonatedUser/username");
-        let who = if impersonated.is_empty() { text("/user/username") } else { impersonated };
+        let who = if impersonated.is_empty() {
+            text("/user/username")
+        } else {
+            impersonated
+        };
         if who == user {
             found.push(Request {
                 verb: text("/verb").to_owned(),
                 uri: text("/requestURI").to_owned(),
                 user: who.to_owned(),
                 resource: text("/objectRef/resource").to_owned(),
-                code: line.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
+                code: line
+                    .pointer("/responseStatus/code")
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0),
             });
         }
     }
@@ -90,5 +106,7 @@ pub fn requests(address: &Address, user: &str, from: Mark, to: Mark) -> Result<V
 /// A number that no other marker of this machine has.
 pub fn fresh() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }

@@ -41,7 +41,10 @@ pub struct ControlPlane {
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 impl ControlPlane {
@@ -76,12 +79,20 @@ impl ControlPlane {
         BufReader::new(stdout).read_line(&mut line)?;
         let address = serde_json::from_str(&line)
             .with_context(|| format!("the control plane did not become ready; it said {line:?}"))?;
-        Ok(Self { address, program, child, stdin, directory: Some(directory) })
+        Ok(Self {
+            address,
+            program,
+            child,
+            stdin,
+            directory: Some(directory),
+        })
     }
 
     /// The folder in which this run may put what it needs.
     pub fn folder(&self) -> &Path {
-        self.directory.as_ref().map_or(Path::new("."), tempfile::TempDir::path)
+        self.directory
+            .as_ref()
+            .map_or(Path::new("."), tempfile::TempDir::path)
     }
 }
 
@@ -116,7 +127,10 @@ pub fn shared() -> &'static ControlPlane {
 
 /// One TLS provider for the process (it is an error to ask twice, and harmless).
 pub fn install_tls() {
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         // Somebody else installed it first, which is just as good.
     }
 }

@@ -23,7 +23,10 @@ pub struct Daemon {
 /// The binary, built once for this process in the profile of this process.
 pub fn binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(|why| anyhow!(why))
+    BUILT
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .clone()
+        .map_err(|why| anyhow!(why))
 }
 
 fn build() -> Result<PathBuf> {
@@ -32,7 +35,9 @@ fn build() -> Result<PathBuf> {
     }
     let release = !cfg!(debug_assertions);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "--package", "lockstep"]).current_dir(workspace());
+    cargo
+        .args(["build", "--quiet", "--locked", "--package", "lockstep"])
+        .current_dir(workspace());
     if release {
         cargo.arg("--release");
     }
@@ -40,8 +45,11 @@ fn build() -> Result<PathBuf> {
     if !status.success() {
         bail!("lockstep was not built");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }).join("lockstep"))
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), PathBuf::from);
+    Ok(target
+        .join(if release { "release" } else { "debug" })
+        .join("lockstep"))
 }
 
 /// How a daemon is started.
@@ -76,7 +84,10 @@ impl Daemon {
             .arg(how.kubeconfig)
             .arg("--cache")
             .arg(how.cache)
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "lockstep=info,warn".into()))
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "lockstep=info,warn".into()),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -91,7 +102,9 @@ impl Daemon {
                 if line.contains("\"listening\"")
                     && let Ok(event) = serde_json::from_str::<Value>(&line)
                 {
-                    let address = event.pointer("/fields/address").or_else(|| event.get("address"));
+                    let address = event
+                        .pointer("/fields/address")
+                        .or_else(|| event.get("address"));
                     if let Some(address) = address.and_then(Value::as_str) {
                         let _gone = said.send(address.to_owned());
                     }
@@ -102,7 +115,11 @@ impl Daemon {
             }
         });
         match listening.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Self { url: format!("http://{address}"), child, log }),
+            Ok(address) => Ok(Self {
+                url: format!("http://{address}"),
+                child,
+                log,
+            }),
             Err(_) => {
                 let _dead = child.kill();
                 let lines = log.lock().map(|log| log.join("\n")).unwrap_or_default();
@@ -118,7 +135,10 @@ impl Daemon {
 
     /// Everything it has logged.
     pub fn log(&self) -> String {
-        self.log.lock().map(|log| log.join("\n")).unwrap_or_default()
+        self.log
+            .lock()
+            .map(|log| log.join("\n"))
+            .unwrap_or_default()
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -131,7 +151,9 @@ impl Daemon {
     /// SIGTERM; answers with how it ended and how long that took.
     pub fn terminate(&mut self) -> Result<(ExitStatus, Duration)> {
         let begun = Instant::now();
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
         if !status.success() {
             bail!("the signal could not be sent");
         }

@@ -20,11 +20,28 @@ impl Repository {
     pub fn new(address: &Address, folder: &Path, name: &str) -> Result<Self> {
         let bare = address.git_root.join(format!("{name}.git"));
         let work = folder.join(format!("work-{name}"));
-        git(folder, &["init", "-q", "--bare", "-b", "main", &bare.display().to_string()])?;
+        git(
+            folder,
+            &[
+                "init",
+                "-q",
+                "--bare",
+                "-b",
+                "main",
+                &bare.display().to_string(),
+            ],
+        )?;
         std::fs::create_dir_all(&work)?;
         git(&work, &["init", "-q", "-b", "main"])?;
-        git(&work, &["remote", "add", "origin", &bare.display().to_string()])?;
-        Ok(Self { url: format!("{}/{name}.git", address.git), bare, work })
+        git(
+            &work,
+            &["remote", "add", "origin", &bare.display().to_string()],
+        )?;
+        Ok(Self {
+            url: format!("{}/{name}.git", address.git),
+            bare,
+            work,
+        })
     }
 
     /// The work tree.
@@ -43,13 +60,17 @@ impl Repository {
 
     /// Removes a file, without committing that.
     pub fn remove(&self, path: &str) -> Result<()> {
-        std::fs::remove_file(self.work.join(path)).with_context(|| format!("{path} cannot be removed"))
+        std::fs::remove_file(self.work.join(path))
+            .with_context(|| format!("{path} cannot be removed"))
     }
 
     /// Commits everything and pushes it; answers with the commit's id.
     pub fn push(&self, message: &str) -> Result<String> {
         git(&self.work, &["add", "-A"])?;
-        git(&self.work, &["commit", "-q", "--allow-empty", "-m", message])?;
+        git(
+            &self.work,
+            &["commit", "-q", "--allow-empty", "-m", message],
+        )?;
         git(&self.work, &["push", "-q", "--force", "origin", "HEAD"])?;
         Ok(git(&self.work, &["rev-parse", "HEAD"])?.trim().to_owned())
     }
@@ -75,7 +96,14 @@ impl Repository {
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
     let done = Command::new("git")
-        .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"])
+        .args([
+            "-c",
+            "user.name=Test",
+            "-c",
+            "user.email=test@example.com",
+            "-c",
+            "commit.gpgsign=false",
+        ])
         .args(arguments)
         .current_dir(folder)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -83,7 +111,10 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
         .output()
         .context("git cannot be run")?;
     if !done.status.success() {
-        bail!("git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        bail!(
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     Ok(String::from_utf8(done.stdout)?)
 }

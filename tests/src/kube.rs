@@ -24,19 +24,74 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("StatefulSet", "apis/apps/v1", "statefulsets", true),
     ("Job", "apis/batch/v1", "jobs", true),
     ("Ingress", "apis/networking.k8s.io/v1", "ingresses", true),
-    ("NetworkPolicy", "apis/networking.k8s.io/v1", "networkpolicies", true),
-    ("HorizontalPodAutoscaler", "apis/autoscaling/v2", "horizontalpodautoscalers", true),
-    ("PodDisruptionBudget", "apis/policy/v1", "poddisruptionbudgets", true),
+    (
+        "NetworkPolicy",
+        "apis/networking.k8s.io/v1",
+        "networkpolicies",
+        true,
+    ),
+    (
+        "HorizontalPodAutoscaler",
+        "apis/autoscaling/v2",
+        "horizontalpodautoscalers",
+        true,
+    ),
+    (
+        "PodDisruptionBudget",
+        "apis/policy/v1",
+        "poddisruptionbudgets",
+        true,
+    ),
     ("Role", "apis/rbac.authorization.k8s.io/v1", "roles", true),
-    ("RoleBinding", "apis/rbac.authorization.k8s.io/v1", "rolebindings", true),
-    ("ClusterRole", "apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
-    ("ClusterRoleBinding", "apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", false),
-    ("CustomResourceDefinition", "apis/apiextensions.k8s.io/v1", "customresourcedefinitions", false),
-    ("ValidatingAdmissionPolicy", "apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicies", false),
-    ("ValidatingAdmissionPolicyBinding", "apis/admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", false),
+    (
+        "RoleBinding",
+        "apis/rbac.authorization.k8s.io/v1",
+        "rolebindings",
+        true,
+    ),
+    (
+        "ClusterRole",
+        "apis/rbac.authorization.k8s.io/v1",
+        "clusterroles",
+        false,
+    ),
+    (
+        "ClusterRoleBinding",
+        "apis/rbac.authorization.k8s.io/v1",
+        "clusterrolebindings",
+        false,
+    ),
+    (
+        "CustomResourceDefinition",
+        "apis/apiextensions.k8s.io/v1",
+        "customresourcedefinitions",
+        false,
+    ),
+    (
+        "ValidatingAdmissionPolicy",
+        "apis/admissionregistration.k8s.io/v1",
+        "validatingadmissionpolicies",
+        false,
+    ),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        "apis/admissionregistration.k8s.io/v1",
+        "validatingadmissionpolicybindings",
+        false,
+    ),
     ("Lease", "apis/coordination.k8s.io/v1", "leases", true),
-    ("Application", "apis/argoproj.io/v1alpha1", "applications", true),
-    ("AppProject", "apis/argoproj.io/v1alpha1", "appprojects", true),
+    (
+        "Application",
+        "apis/argoproj.io/v1alpha1",
+        "applications",
+        true,
+    ),
+    (
+        "AppProject",
+        "apis/argoproj.io/v1alpha1",
+        "appprojects",
+        true,
+    ),
     ("Record", "apis/lockstep.dev/v1alpha1", "records", true),
 ];
 
@@ -62,7 +117,11 @@ pub fn path(kind: &str, namespace: &str, name: &str) -> String {
     } else {
         String::new()
     };
-    let name = if name.is_empty() { String::new() } else { format!("/{name}") };
+    let name = if name.is_empty() {
+        String::new()
+    } else {
+        format!("/{name}")
+    };
     format!("/{prefix}{within}/{plural}{name}")
 }
 
@@ -70,8 +129,15 @@ impl Kube {
     /// The administrator.
     pub fn admin(address: &Address) -> Result<Self> {
         let ca = reqwest::Certificate::from_pem(&std::fs::read(&address.ca)?)?;
-        let client = Client::builder().tls_certs_only([ca]).user_agent("lockstep-tests").build()?;
-        Ok(Self { client, server: address.server.clone(), token: address.admin_token.clone() })
+        let client = Client::builder()
+            .tls_certs_only([ca])
+            .user_agent("lockstep-tests")
+            .build()?;
+        Ok(Self {
+            client,
+            server: address.server.clone(),
+            token: address.admin_token.clone(),
+        })
     }
 
     /// Sends one request; the answer whatever its status.
@@ -88,15 +154,26 @@ impl Kube {
             .bearer_auth(&self.token)
             .timeout(PATIENCE);
         if let Some(body) = body {
-            request = request.header("Content-Type", content_type).body(body.to_string());
+            request = request
+                .header("Content-Type", content_type)
+                .body(body.to_string());
         }
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        Ok((
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        ))
     }
 
-    async fn expect(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Value> {
+    async fn expect(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
         let (status, value) = self.send(method.clone(), path, kind, body).await?;
         if !status.is_success() {
             bail!("{method} {path}: {status}: {}", value["message"]);
@@ -116,7 +193,9 @@ impl Kube {
 
     /// Reads what has to be there.
     pub async fn must(&self, path: &str) -> Result<Value> {
-        self.get(path).await?.ok_or_else(|| anyhow!("{path} is not there"))
+        self.get(path)
+            .await?
+            .ok_or_else(|| anyhow!("{path} is not there"))
     }
 
     /// The items of a collection.
@@ -129,7 +208,13 @@ impl Kube {
     pub async fn create(&self, object: &Value) -> Result<Value> {
         let kind = object["kind"].as_str().unwrap_or_default();
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        self.expect(Method::POST, &path(kind, namespace, ""), "application/json", Some(object)).await
+        self.expect(
+            Method::POST,
+            &path(kind, namespace, ""),
+            "application/json",
+            Some(object),
+        )
+        .await
     }
 
     /// Server-side apply with force in this manager's name.
@@ -137,14 +222,29 @@ impl Kube {
         let kind = object["kind"].as_str().unwrap_or_default();
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let path = format!("{}?fieldManager={manager}&force=true", path(kind, namespace, name));
-        self.expect(Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
+        let path = format!(
+            "{}?fieldManager={manager}&force=true",
+            path(kind, namespace, name)
+        );
+        self.expect(
+            Method::PATCH,
+            &path,
+            "application/apply-patch+yaml",
+            Some(object),
+        )
+        .await
     }
 
     /// A merge patch, in the name of `manager`.
     pub async fn patch(&self, path: &str, body: Value, manager: &str) -> Result<Value> {
         let path = format!("{path}?fieldManager={manager}");
-        self.expect(Method::PATCH, &path, "application/merge-patch+json", Some(&body)).await
+        self.expect(
+            Method::PATCH,
+            &path,
+            "application/merge-patch+json",
+            Some(&body),
+        )
+        .await
     }
 
     /// Deletes; what is not there is deleted already.
@@ -158,8 +258,16 @@ impl Kube {
 
     /// Makes a namespace and waits for its ServiceAccount, without which no pod is admitted.
     pub async fn namespace(&self, name: &str) -> Result<()> {
-        self.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
-        self.until("ServiceAccount", name, "default", "the ServiceAccount default", |found| found.is_some()).await?;
+        self.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+            .await?;
+        self.until(
+            "ServiceAccount",
+            name,
+            "default",
+            "the ServiceAccount default",
+            |found| found.is_some(),
+        )
+        .await?;
         Ok(())
     }
 
@@ -175,12 +283,18 @@ impl Kube {
         holds: impl Fn(Option<&Value>) -> bool,
     ) -> Result<Option<Value>> {
         let mut last = None;
-        let waited = tokio::time::timeout(PATIENCE, self.follow(kind, namespace, name, &holds, &mut last)).await;
+        let waited = tokio::time::timeout(
+            PATIENCE,
+            self.follow(kind, namespace, name, &holds, &mut last),
+        )
+        .await;
         match waited {
             Ok(result) => result,
             Err(_) => {
                 let seen: String = serde_json::to_string(&last)?.chars().take(3000).collect();
-                bail!("waited {PATIENCE:?} for {what} of {kind} {namespace}/{name}; seen last: {seen}")
+                bail!(
+                    "waited {PATIENCE:?} for {what} of {kind} {namespace}/{name}; seen last: {seen}"
+                )
             }
         }
     }
@@ -195,13 +309,23 @@ impl Kube {
     ) -> Result<Option<Value>> {
         let collection = path(kind, namespace, "");
         loop {
-            let list = self.must(&format!("{collection}?fieldSelector=metadata.name%3D{name}")).await?;
-            let found = list["items"].as_array().and_then(|items| items.first()).cloned();
+            let list = self
+                .must(&format!(
+                    "{collection}?fieldSelector=metadata.name%3D{name}"
+                ))
+                .await?;
+            let found = list["items"]
+                .as_array()
+                .and_then(|items| items.first())
+                .cloned();
             if holds(found.as_ref()) {
                 return Ok(found);
             }
             *last = found;
-            let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
+            let version = list["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap_or("0")
+                .to_owned();
             let url = format!(
                 "{}{collection}?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}",
                 self.server

@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`controlplane`] starts Kubernetes once for a process, [`kube`] talks to it as an administrator,
 //! [`git`] makes repositories that it serves, [`daemon`] runs the built `lockstep` against it, [`audit`] says which
-//! requests were made, [`world`] puts them together for one test.
+//! requests were made, [`world`] puts them together for one test. [`packages`] is what cargo says we are built from.
 
 pub mod audit;
 pub mod controlplane;
 pub mod daemon;
 pub mod git;
 pub mod kube;
+pub mod packages;
 pub mod world;
 
 pub use world::World;

@@ -54,8 +54,11 @@ impl World {
         let target = format!("to-{name}-{number}");
         kube.namespace(&apps).await?;
         kube.namespace(&target).await?;
-        let folder = tempfile::Builder::new().prefix("lockstep-world-").tempdir()?;
-        let repository = Repository::new(&plane.address, folder.path(), &format!("{name}-{number}"))?;
+        let folder = tempfile::Builder::new()
+            .prefix("lockstep-world-")
+            .tempdir()?;
+        let repository =
+            Repository::new(&plane.address, folder.path(), &format!("{name}-{number}"))?;
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
             "name": "lockstep-tokens", "namespace": apps}, "stringData": {"tester": sha256(TOKEN)}});
         kube.create(&secret).await?;
@@ -113,7 +116,12 @@ impl World {
     pub fn another(&self, cache: &str, under: &[&str]) -> Result<Daemon> {
         let kubeconfig = self.kubeconfig()?;
         let cache = self.folder.path().join(format!("cache{cache}"));
-        Daemon::start(&Start { config: &self.config, kubeconfig: &kubeconfig, cache: &cache, under })
+        Daemon::start(&Start {
+            config: &self.config,
+            kubeconfig: &kubeconfig,
+            cache: &cache,
+            under,
+        })
     }
 
     /// A kubeconfig of the administrator, acting as this world's own user, so that the audit log tells daemons apart.
@@ -136,7 +144,9 @@ impl World {
     /// # Panics
     /// When it was not started: a mistake of the test.
     pub fn daemon(&mut self) -> &mut Daemon {
-        self.daemon.as_mut().expect("the test starts its daemon first")
+        self.daemon
+            .as_mut()
+            .expect("the test starts its daemon first")
     }
 
     /// An Application of this repository's folder `path` into the target namespace: automated, prune, selfHeal.
@@ -154,10 +164,17 @@ impl World {
     }
 
     /// Waits until this is true of the Application, and answers with it.
-    pub async fn app(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn app(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let found = self
             .kube
-            .until("Application", &self.apps, name, what, |app| app.is_some_and(&holds))
+            .until("Application", &self.apps, name, what, |app| {
+                app.is_some_and(&holds)
+            })
             .await
             .with_context(|| self.log())?;
         found.context("the Application was just there")
@@ -166,7 +183,8 @@ impl World {
     /// Waits until the app is synced at this revision, by status alone.
     pub async fn synced(&self, name: &str, revision: &str) -> Result<Value> {
         self.app(name, "being Synced", |app| {
-            app["status"]["sync"]["status"] == "Synced" && app["status"]["sync"]["revision"] == revision
+            app["status"]["sync"]["status"] == "Synced"
+                && app["status"]["sync"]["revision"] == revision
         })
         .await
     }
@@ -177,7 +195,9 @@ impl World {
             app["status"]["conditions"].as_array().is_some_and(|all| {
                 all.iter().any(|condition| {
                     condition["type"] == kind
-                        && condition["message"].as_str().is_some_and(|message| message.contains(text))
+                        && condition["message"]
+                            .as_str()
+                            .is_some_and(|message| message.contains(text))
                 })
             })
         })
@@ -186,7 +206,9 @@ impl World {
 
     /// An object in the target namespace, as it is now.
     pub async fn object(&self, kind: &str, name: &str) -> Result<Option<Value>> {
-        self.kube.get(&crate::kube::path(kind, &self.target, name)).await
+        self.kube
+            .get(&crate::kube::path(kind, &self.target, name))
+            .await
     }
 
     /// Waits for an object in the target namespace.
@@ -197,11 +219,19 @@ impl World {
         what: &str,
         holds: impl Fn(Option<&Value>) -> bool,
     ) -> Result<Option<Value>> {
-        self.kube.until(kind, &self.target, name, what, holds).await.with_context(|| self.log())
+        self.kube
+            .until(kind, &self.target, name, what, holds)
+            .await
+            .with_context(|| self.log())
     }
 
     /// One REST request, with the token.
-    pub async fn rest(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
+    pub async fn rest(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value)> {
         self.rest_as(Some(TOKEN), method, path, body).await
     }
 
@@ -213,18 +243,25 @@ impl World {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value)> {
-        let Some(daemon) = &self.daemon else { bail!("the test starts its daemon first") };
+        let Some(daemon) = &self.daemon else {
+            bail!("the test starts its daemon first")
+        };
         let mut request = self.client.request(method, format!("{}{path}", daemon.url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body.to_string());
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body.to_string());
         }
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        Ok((
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        ))
     }
 
     /// A place in the audit log.
@@ -248,7 +285,10 @@ impl World {
     fn log(&self) -> String {
         let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        format!("the daemon's log ends with:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
+        format!(
+            "the daemon's log ends with:\n{}",
+            lines[lines.len().saturating_sub(30)..].join("\n")
+        )
     }
 }
 
@@ -257,13 +297,20 @@ async fn prepare(kube: &Kube) -> Result<()> {
     for crd in lockstep_app::v1alpha1::crds() {
         kube.apply(&crd, "tests").await?;
         let name = crd["metadata"]["name"].as_str().unwrap_or_default();
-        kube.until("CustomResourceDefinition", "", name, "being Established", |crd| {
-            crd.is_some_and(|crd| {
-                crd["status"]["conditions"].as_array().is_some_and(|all| {
-                    all.iter().any(|c| c["type"] == "Established" && c["status"] == "True")
+        kube.until(
+            "CustomResourceDefinition",
+            "",
+            name,
+            "being Established",
+            |crd| {
+                crd.is_some_and(|crd| {
+                    crd["status"]["conditions"].as_array().is_some_and(|all| {
+                        all.iter()
+                            .any(|c| c["type"] == "Established" && c["status"] == "True")
+                    })
                 })
-            })
-        })
+            },
+        )
         .await?;
     }
     Ok(())
