@@ -233,18 +233,23 @@ pub fn parse(text: &[u8], file: &str) -> Result<Config, Vec<ConfigError>> {
     }
     let found = schema::check(&SCHEMA, &value, "");
     let mut errors: Vec<SpecError> = found.wrong;
+    // What has the wrong type is told already; the rest is looked at as if it had been left out.
+    for error in &errors {
+        if let Some(wrong) = value.pointer_mut(&error.pointer) {
+            *wrong = Value::Null;
+        }
+    }
     let readable = errors.is_empty();
     errors.extend(found.unknown);
     let mut config = Config::default();
-    if readable {
-        schema::without_nulls(&SCHEMA, &mut value);
-        match serde_json::from_value::<ConfigFile>(value) {
-            Ok(written) => {
-                let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-                config = lower(&written, folder, &mut errors);
-            }
-            Err(error) => errors.push(SpecError::new("", error.to_string())),
+    schema::without_nulls(&SCHEMA, &mut value);
+    match serde_json::from_value::<ConfigFile>(value) {
+        Ok(written) => {
+            let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+            config = lower(&written, folder, &mut errors);
         }
+        Err(error) if readable => errors.push(SpecError::new("", error.to_string())),
+        Err(_) => {}
     }
     if errors.is_empty() {
         return Ok(config);
