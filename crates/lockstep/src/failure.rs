@@ -20,7 +20,6 @@ pub(crate) struct Failure {
 /// The label of a line, in the order in which lines stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Label {
-    Field,
     Why,
     From,
     State,
@@ -29,7 +28,6 @@ enum Label {
 impl Label {
     fn text(self) -> &'static str {
         match self {
-            Self::Field => "field",
             Self::Why => "why",
             Self::From => "from",
             Self::State => "state",
@@ -47,11 +45,6 @@ impl Failure {
             next: text::plain(next.as_ref()),
             problem: None,
         }
-    }
-
-    /// Which field it is about.
-    pub(crate) fn field(self, said: impl AsRef<str>) -> Self {
-        self.line(Label::Field, said.as_ref())
     }
 
     /// Why.
@@ -139,11 +132,10 @@ mod tests {
     fn the_lines_of_an_error_stand_in_their_order_whatever_the_order_of_writing() {
         let failure = Failure::new(Exit::SyncFailed, "Kubernetes refused Deployment/ledger in prod", "put it back")
             .state("nothing was applied")
-            .why("a selector cannot change")
-            .field("spec.selector");
+            .why("a selector cannot change");
         assert_eq!(
             failure.text(),
-            "error: Kubernetes refused Deployment/ledger in prod\n  field  spec.selector\n  why    a selector cannot \
+            "error: Kubernetes refused Deployment/ledger in prod\n  why    a selector cannot \
              change\n  state  nothing was applied\n  next   put it back\n"
         );
     }

@@ -13,6 +13,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
 
+/// What a configuration is called, in whatever folder it stands.
+const FILE_NAME: &str = "lockstep.yaml";
+
 /// The file that is checked when none is named.
 const CONFIGURATION: &str = "config/lockstep.yaml";
 
@@ -125,7 +128,8 @@ fn collect(path: &Path, depth: usize, into: &mut BTreeSet<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// Reads a file and says what it is. A file that nobody named and that has no Application in it is passed over.
+/// Reads a file and says what it is. One that nobody named is passed over unless it has an Application in it, or the
+/// name of a configuration.
 fn read(path: &Path, named: bool) -> Result<Option<Written>, Failure> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     let mut text = Vec::new();
@@ -141,10 +145,10 @@ fn read(path: &Path, named: bool) -> Result<Option<Written>, Failure> {
     if about_apps {
         return Ok(Some(Written::Applications(text)));
     }
-    if !named {
+    if !named && path.file_name().is_none_or(|name| name != FILE_NAME) {
         return Ok(None);
     }
-    // A file that somebody named and that is no Kubernetes object is a configuration.
+    // What is no Kubernetes object is a configuration.
     let object = yaml::document(&text, "").is_ok_and(|document| document.value.get("apiVersion").is_some());
     Ok(if object { None } else { Some(Written::Configuration(text)) })
 }
