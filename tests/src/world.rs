@@ -1,7 +1,9 @@
 //! One test's world: its own namespaces, repository and daemon on the shared control plane.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Method, StatusCode};
@@ -10,9 +12,20 @@ use tokio::sync::OnceCell;
 
 use crate::audit::{self, Mark, Request};
 use crate::controlplane::{ControlPlane, shared, workspace};
-use crate::daemon::{Daemon, Start};
+use crate::daemon::{Daemon, Start, binary};
 use crate::git::Repository;
-use crate::kube::Kube;
+use crate::kube::{Kube, PATIENCE};
+
+/// How a run of the command line ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub out: String,
+    /// What it said beside that.
+    pub err: String,
+}
 
 /// The token that writes by REST in tests.
 pub const TOKEN: &str = "a-token-of-this-test";
@@ -87,22 +100,31 @@ impl World {
         Ok(world)
     }
 
-    /// Writes the configuration: dev, staging, prod as in the issue, page open, and these lines.
+    /// Writes the configuration: dev, staging, prod as in the issue, page open, git asked every 2 s, and these lines.
     pub fn configure(&self, more: &str) -> Result<()> {
-        let text = format!(
-            "namespace: {}\nhttp: {{access: open}}\ngit: {{poll: 2s, jitter: 0s}}\n{more}\n\
+        self.configure_git("{poll: 2s, jitter: 0s}", more)
+    }
+
+    /// The same, with git asked as this says.
+    pub fn configure_git(&self, git: &str, more: &str) -> Result<()> {
+        self.configure_as(&format!(
+            "namespace: {}\nhttp: {{access: open}}\ngit: {git}\n{more}\n\
              environments:\n  - {{name: dev, newCommit: apply, drift: heal, deletion: prune}}\n  \
              - {{name: staging, newCommit: apply, drift: heal, deletion: prune}}\n  \
              - {{name: prod, newCommit: approve, drift: heal, deletion: approve}}\n",
             self.apps
-        );
+        ))
+    }
+
+    /// Puts this text in the place of the configuration, in one step.
+    pub fn configure_as(&self, text: &str) -> Result<()> {
         let beside = self.config.with_extension("new");
         std::fs::write(&beside, text)?;
         std::fs::rename(&beside, &self.config).context("the configuration cannot be put in place")
     }
 
     /// A folder of this test.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -114,29 +136,67 @@ impl World {
 
     /// A further daemon with its own cache, or the same one for an empty name.
     pub fn another(&self, cache: &str, under: &[&str]) -> Result<Daemon> {
-        let kubeconfig = self.kubeconfig()?;
-        let cache = self.folder.path().join(format!("cache{cache}"));
-        Daemon::start(&Start {
-            config: &self.config,
-            kubeconfig: &kubeconfig,
-            cache: &cache,
-            under,
-        })
+        self.another_as(&self.user, cache, under)
     }
 
-    /// A kubeconfig of the administrator, acting as this world's own user, so that the audit log tells daemons apart.
-    fn kubeconfig(&self) -> Result<PathBuf> {
+    /// A further daemon that acts as this user, so that the audit log tells the two apart.
+    pub fn another_as(&self, user: &str, cache: &str, under: &[&str]) -> Result<Daemon> {
+        self.another_with(&self.kubeconfig(user)?, cache, under)
+    }
+
+    /// A further daemon with the rights that this kubeconfig gives.
+    pub fn another_with(&self, kubeconfig: &Path, cache: &str, under: &[&str]) -> Result<Daemon> {
+        let cache = self.cache(cache);
+        Daemon::start(&Start { config: &self.config, kubeconfig, cache: &cache, under })
+    }
+
+    /// Where a daemon keeps what it may lose.
+    pub fn cache(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("cache{name}"))
+    }
+
+    /// A kubeconfig of the administrator, acting as this user, so that the audit log tells daemons apart.
+    pub fn kubeconfig(&self, user: &str) -> Result<PathBuf> {
+        let token = &self.plane.address.admin_token;
+        self.kubeconfig_of(
+            user,
+            &json!({"token": token, "as": user, "as-groups": ["system:masters"]}),
+        )
+    }
+
+    /// A kubeconfig of whoever holds this token.
+    pub fn kubeconfig_with(&self, name: &str, token: &str) -> Result<PathBuf> {
+        self.kubeconfig_of(name, &json!({"token": token}))
+    }
+
+    fn kubeconfig_of(&self, name: &str, user: &Value) -> Result<PathBuf> {
         let address = &self.plane.address;
-        let file = self.folder.path().join("kubeconfig.json");
+        let file = self.folder.path().join(format!("kubeconfig-{name}.json"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": address.server, "certificate-authority": address.ca}}],
-            "users": [{"name": "u", "user": {"token": address.admin_token, "as": self.user,
-                       "as-groups": ["system:masters"]}}],
+            "users": [{"name": "u", "user": user}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         });
         std::fs::write(&file, config.to_string())?;
         Ok(file)
+    }
+
+    /// Runs the command line against the daemon, with the token of these tests.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Said> {
+        let server = self.daemon.as_ref().map_or("http://127.0.0.1:9", |daemon| &daemon.url);
+        let done = Command::new(binary()?)
+            .args(arguments)
+            .env("LOCKSTEP_SERVER", server)
+            .env("LOCKSTEP_TOKEN", TOKEN)
+            .env("NO_COLOR", "1")
+            .current_dir(self.folder.path())
+            .output()?;
+        Ok(Said {
+            code: done.status.code(),
+            out: String::from_utf8(done.stdout)?,
+            err: String::from_utf8(done.stderr)?,
+        })
     }
 
     /// The daemon.
@@ -264,6 +324,48 @@ impl World {
         ))
     }
 
+    /// Asks REST again and again until this is true of the answer, and answers with it: for facts that the cluster
+    /// does not tell, since a watch would be better.
+    pub async fn rest_until(
+        &self,
+        path: &str,
+        what: &str,
+        holds: impl Fn(StatusCode, &Value) -> bool,
+    ) -> Result<Value> {
+        let mut last = None;
+        let asking = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                tick.tick().await;
+                let (status, answer) = self.rest(Method::GET, path, None).await?;
+                if holds(status, &answer) {
+                    return Ok::<_, anyhow::Error>(answer);
+                }
+                last = Some((status, answer));
+            }
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                bail!("waited {PATIENCE:?} for {what} of {path}; seen last: {last:?}\n{}", self.log())
+            }
+        }
+    }
+
+    /// The number behind a line of `/metrics` that begins with this; none when there is no such line.
+    pub async fn metric(&self, line: &str) -> Result<Option<f64>> {
+        let (_, text) = self.rest(Method::GET, "/metrics", None).await?;
+        Ok(sample(&text, line))
+    }
+
+    /// Waits until that number is as wished.
+    pub async fn metric_until(&self, line: &str, what: &str, holds: impl Fn(f64) -> bool) -> Result<f64> {
+        let text = self
+            .rest_until("/metrics", what, |_, text| sample(text, line).is_some_and(&holds))
+            .await?;
+        sample(&text, line).context("it was just there")
+    }
+
     /// A place in the audit log.
     pub async fn mark(&self) -> Result<Mark> {
         audit::mark(&self.plane.address, &self.kube).await
@@ -290,6 +392,12 @@ impl World {
             lines[lines.len().saturating_sub(30)..].join("\n")
         )
     }
+}
+
+fn sample(metrics: &Value, line: &str) -> Option<f64> {
+    let text = metrics.as_str()?;
+    let found = text.lines().find(|one| one.starts_with(line))?;
+    found.rsplit_once(' ')?.1.parse().ok()
 }
 
 /// Installs the definitions, once.
