@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help build check test demo demo-check bench generate bless image tools
 
-# One cargo profile and one set of flags for all targets, so that nothing is built twice.
+# Always the whole workspace: with --package, cargo chooses other features and builds the dependencies a second time.
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Says what is missing and which command brings it.
 define need
@@ -33,19 +34,19 @@ test: tools ## all tests, on a real control plane, and the demo's facts
 
 demo: tools ## a cluster, a git server and Lockstep on this machine, to play with
 	@tests/controlplane/build >/dev/null
-	$(CARGO) build --locked --quiet --package lockstep && $(CARGO) run --locked --quiet --package lockstep-tests --bin demo
+	$(CARGO) build --locked --workspace --bins && $(TARGET)/debug/demo
 
 demo-check: tools ## the same without a person: checks each fact on the API server
 	@tests/controlplane/build >/dev/null
-	$(CARGO) build --locked --quiet --package lockstep && $(CARGO) run --locked --quiet --package lockstep-tests --bin demo -- --check
+	$(CARGO) build --locked --workspace --bins && $(TARGET)/debug/demo --check
 
 bench: tools ## measure: healing, push to live, 300 apps, memory at rest
 	@tests/controlplane/build >/dev/null
-	$(CARGO) build --locked --release --workspace && $(CARGO) run --locked --release --package lockstep-tests --bin bench
+	$(CARGO) build --locked --release --workspace --bins && $(TARGET)/release/bench
 
 generate: tools ## write manifests/crds/crds.yaml from the Rust types
-	$(CARGO) run --locked --quiet --package lockstep -- crds > manifests/crds/crds.yaml.tmp
-	mv manifests/crds/crds.yaml.tmp manifests/crds/crds.yaml
+	$(CARGO) build --locked --quiet --workspace --bins
+	$(TARGET)/debug/lockstep crds > manifests/crds/crds.yaml.tmp && mv manifests/crds/crds.yaml.tmp manifests/crds/crds.yaml
 
 bless: tools ## accept what recorded tests print now; read the diff
 	BLESS=1 $(CARGO) test --locked --workspace --no-fail-fast

@@ -36,7 +36,7 @@ fn build() -> Result<PathBuf> {
     let release = !cfg!(debug_assertions);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--locked", "--package", "lockstep"])
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "lockstep"])
         .current_dir(workspace());
     if release {
         cargo.arg("--release");

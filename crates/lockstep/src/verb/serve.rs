@@ -126,7 +126,7 @@ fn log(format: LogFormat, environment: &Environment) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal() && !environment.no_color).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Json => log.json().try_init(),
     };
     set.map_err(|error| Failure::new(Exit::Unexpected, "the log could not be set up", "try again").why(error.to_string()))
 }
