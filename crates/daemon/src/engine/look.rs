@@ -311,7 +311,8 @@ fn make(
     if let Some(memo) = memo.filter(|memo| memo.spec == app.source_digest && memo.served == served)
         && memo.read.iter().all(|read| is_unchanged(tree, read))
     {
-        let desired = Desired { revision: revision.clone(), ..memo.desired.as_ref().clone() };
+        let mut desired = memo.desired.as_ref().clone();
+        desired.revision = revision.clone();
         return Ok(RenderMemo { desired: Arc::new(desired), ..memo });
     }
     let mut manifests = Vec::new();
