@@ -1,0 +1,34 @@
+//! Renders a folder and prints what `kustomize build` would: for comparing with it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use lockstep_app::{Source, SourceType};
+use lockstep_render::{Limits, print, render};
+use lockstep_tree::Tree;
+
+fn main() -> ExitCode {
+    let run = || -> Result<String, Box<dyn std::error::Error>> {
+        let folder = std::env::args().nth(1).ok_or("usage: render DIR")?;
+        let (tree, path) = Tree::around(std::path::Path::new(&folder))?;
+        let source = Source {
+            remote: "https://example.com/none".parse()?,
+            target: String::new(),
+            path: path.as_str().to_owned(),
+            kind: SourceType::Kustomize,
+        };
+        let rendered = render(&source, &tree, &Limits::default())?;
+        for warning in &rendered.warnings {
+            writeln!(std::io::stderr(), "{warning}")?;
+        }
+        Ok(print(&rendered))
+    };
+    match run() {
+        Ok(text) if std::io::stdout().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A kustomization into objects, as the reference (version 5.5) builds it: in process, without a network.
+//!
+//! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written, `resource` one object
+//! with every name it had, `set` the list of them; then the steps in the order in which they run: `generate`, `patch`
+//! (with `merge`, `schema`, `json` and `select`), `names`, `labels`, `images`, `replacements`, `plugins`; and at the end
+//! of a build `references`, `variables` and `order`. `tables`, `scope` and `config` hold field specifications.
+
+mod build;
+mod config;
+mod fieldspec;
+mod file;
+mod generate;
+mod images;
+mod json;
+mod labels;
+mod merge;
+mod metadata;
+mod names;
+mod order;
+mod patch;
+mod plugins;
+mod references;
+mod replacements;
+mod resource;
+mod schema;
+mod scope;
+mod select;
+mod set;
+mod tables;
+mod take;
+mod variables;
+
+use lockstep_manifest::Manifest;
+use lockstep_tree::RelPath;
+
+use crate::error::RenderError;
+use crate::reading::Reading;
+
+/// Builds the kustomization in a folder.
+pub(crate) fn build(
+    reading: &mut Reading<'_>,
+    folder: &RelPath,
+) -> Result<Vec<Manifest>, RenderError> {
+    build::Build::new(reading).whole(folder)
+}

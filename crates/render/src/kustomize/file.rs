@@ -1,0 +1,700 @@
+//! A kustomization file, as written: every field with its place.
+
+use lockstep_manifest::Place;
+use lockstep_manifest::yaml::{self, Dialect, Node};
+use lockstep_tree::RelPath;
+
+use super::fieldspec::FieldSpec;
+use super::take::{self, Text};
+use crate::error::RenderError;
+use crate::reading::{Reading, start_of};
+
+/// A kustomization or a component.
+#[derive(Debug, Default)]
+pub(crate) struct File {
+    pub(crate) component: bool,
+    pub(crate) resources: Vec<Text>,
+    pub(crate) components: Vec<Text>,
+    pub(crate) crds: Vec<Text>,
+    pub(crate) configurations: Vec<Text>,
+    pub(crate) openapi: Option<OpenApi>,
+    pub(crate) name_prefix: Option<Text>,
+    pub(crate) name_suffix: Option<Text>,
+    pub(crate) namespace: Option<Text>,
+    pub(crate) common_labels: Vec<(String, Text)>,
+    pub(crate) labels: Vec<Labels>,
+    pub(crate) common_annotations: Vec<(String, Text)>,
+    pub(crate) patches: Vec<Patch>,
+    pub(crate) patches_strategic_merge: Vec<Text>,
+    pub(crate) patches_json6902: Vec<Patch>,
+    pub(crate) images: Vec<Image>,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) replacements: Vec<Node>,
+    pub(crate) vars: Vec<Node>,
+    pub(crate) config_maps: Vec<Generator>,
+    pub(crate) secrets: Vec<Generator>,
+    pub(crate) generator_options: Options,
+    pub(crate) generators: Vec<Text>,
+    pub(crate) transformers: Vec<Text>,
+    pub(crate) validators: Vec<Text>,
+    pub(crate) sort: Option<Sort>,
+    pub(crate) build_metadata: Vec<Text>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenApi {
+    pub(crate) path: Option<Text>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Labels {
+    pub(crate) pairs: Vec<(String, Text)>,
+    pub(crate) selectors: bool,
+    pub(crate) templates: bool,
+    pub(crate) fields: Vec<FieldSpec>,
+    pub(crate) place: Place,
+}
+
+/// An entry of `patches` or `patchesJson6902`.
+#[derive(Debug)]
+pub(crate) struct Patch {
+    pub(crate) place: Place,
+    pub(crate) path: Option<Text>,
+    pub(crate) patch: Option<Text>,
+    pub(crate) target: Option<Target>,
+    pub(crate) allow_name_change: bool,
+    pub(crate) allow_kind_change: bool,
+}
+
+/// Which objects are meant, as written.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Target {
+    pub(crate) place: Option<Place>,
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) labels: String,
+    pub(crate) annotations: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+    pub(crate) new_name: String,
+    pub(crate) new_tag: String,
+    pub(crate) tag_suffix: String,
+    pub(crate) digest: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) name: String,
+    pub(crate) count: i64,
+    pub(crate) place: Place,
+}
+
+/// An entry of `configMapGenerator` or `secretGenerator`.
+#[derive(Debug)]
+pub(crate) struct Generator {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) behavior: String,
+    pub(crate) secret_type: String,
+    pub(crate) files: Vec<Text>,
+    pub(crate) literals: Vec<Text>,
+    pub(crate) envs: Vec<Text>,
+    pub(crate) options: Options,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Options {
+    pub(crate) labels: Vec<(String, Text)>,
+    pub(crate) annotations: Vec<(String, Text)>,
+    pub(crate) no_hash: bool,
+    pub(crate) immutable: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sort {
+    pub(crate) fifo: bool,
+    pub(crate) first: Option<Vec<String>>,
+    pub(crate) last: Option<Vec<String>>,
+}
+
+const FIELDS: [&str; 34] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "bases",
+    "components",
+    "crds",
+    "configurations",
+    "openapi",
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "commonLabels",
+    "labels",
+    "commonAnnotations",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "images",
+    "imageTags",
+    "replicas",
+    "replacements",
+    "vars",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "helmGlobals",
+    "helmCharts",
+    "helmChartInflationGenerator",
+    "generators",
+    "transformers",
+    "validators",
+    "sortOptions",
+    "buildMetadata",
+];
+
+/// Reads the kustomization of a folder: its path and what it says. Deprecated fields are moved to their successors.
+pub(crate) fn read(
+    reading: &mut Reading<'_>,
+    folder: &RelPath,
+    named: Option<&Place>,
+) -> Result<(RelPath, File), RenderError> {
+    let mut found: Option<RelPath> = None;
+    for name in crate::KUSTOMIZATION_FILES {
+        let path = reading.below(folder, name)?;
+        if !reading.is_file(&path)? {
+            continue;
+        }
+        if let Some(other) = &found {
+            return Err(RenderError::invalid_hint(
+                &start_of(&path),
+                format!(
+                    "{folder} has two kustomization files, the other is {}",
+                    other.name()
+                ),
+                "remove one of them",
+            ));
+        }
+        found = Some(path);
+    }
+    let path = found.ok_or_else(|| RenderError::NoKustomization {
+        folder: folder.to_string(),
+        place: named.cloned(),
+    })?;
+    let text = reading.file(&path, &start_of(&path))?.unwrap_or_default();
+    let documents = yaml::read(&text, Dialect::Kubectl, path.as_str(), &reading.limits.yaml)?;
+    let empty = || {
+        RenderError::invalid_hint(
+            &start_of(&path),
+            "the kustomization is empty",
+            "name at least one file under `resources:`",
+        )
+    };
+    // Later documents are left unread, as the reference does.
+    let node = documents.first().ok_or_else(empty)?;
+    let mut warnings = Vec::new();
+    let (file, any) = parse(node, &mut warnings)?;
+    for (field, successor) in warnings {
+        reading.warnings.push(format!(
+            "{path}: `{field}` is deprecated; use `{successor}`"
+        ));
+    }
+    if !any {
+        return Err(empty());
+    }
+    Ok((path, file))
+}
+
+fn parse(
+    node: &Node,
+    warnings: &mut Vec<(&'static str, &'static str)>,
+) -> Result<(File, bool), RenderError> {
+    let mut file = File::default();
+    let (mut bases, mut image_tags) = (Vec::new(), Vec::new());
+    let (mut kind, mut api_version, mut any) = (None, None, false);
+    take::fields(node, "the kustomization", &FIELDS, |field, value, pair| {
+        if value.is_null() {
+            return Ok(());
+        }
+        any |= !matches!(field, "apiVersion" | "kind");
+        match field {
+            "apiVersion" => api_version = Some(take::text(value, field)?),
+            "kind" => kind = Some(take::text(value, field)?),
+            "metadata" => drop(take::map(value, field)?),
+            "resources" => file.resources = take::texts(value, field)?,
+            "bases" => bases = take::texts(value, field)?,
+            "components" => file.components = take::texts(value, field)?,
+            "crds" => file.crds = take::texts(value, field)?,
+            "configurations" => file.configurations = take::texts(value, field)?,
+            "openapi" => file.openapi = Some(openapi(value)?),
+            "namePrefix" => file.name_prefix = Some(take::text(value, field)?),
+            "nameSuffix" => file.name_suffix = Some(take::text(value, field)?),
+            "namespace" => file.namespace = Some(take::text(value, field)?),
+            "commonLabels" => {
+                warnings.push(("commonLabels", "labels"));
+                file.common_labels = take::text_map(value, field)?;
+            }
+            "labels" => {
+                file.labels = take::list(value, field)?
+                    .iter()
+                    .map(labels)
+                    .collect::<Result<_, _>>()?;
+            }
+            "commonAnnotations" => file.common_annotations = take::text_map(value, field)?,
+            "patches" => file.patches = patches(value, field)?,
+            "patchesStrategicMerge" => {
+                warnings.push(("patchesStrategicMerge", "patches"));
+                file.patches_strategic_merge = take::texts(value, field)?;
+            }
+            "patchesJson6902" => {
+                warnings.push(("patchesJson6902", "patches"));
+                file.patches_json6902 = patches(value, field)?;
+            }
+            "images" => file.images = images(value, field)?,
+            "imageTags" => {
+                warnings.push(("imageTags", "images"));
+                image_tags = images(value, field)?;
+            }
+            "replicas" => file.replicas = replicas(value)?,
+            "replacements" => file.replacements = take::list(value, field)?.to_vec(),
+            "vars" => {
+                warnings.push(("vars", "replacements"));
+                file.vars = take::list(value, field)?.to_vec();
+            }
+            "configMapGenerator" => file.config_maps = generators(value, field, false)?,
+            "secretGenerator" => file.secrets = generators(value, field, true)?,
+            "generatorOptions" => file.generator_options = options(value, field)?,
+            "generators" => file.generators = take::texts(value, field)?,
+            "transformers" => file.transformers = take::texts(value, field)?,
+            "validators" => file.validators = take::texts(value, field)?,
+            "sortOptions" => file.sort = Some(sort(value)?),
+            "buildMetadata" => file.build_metadata = take::texts(value, field)?,
+            "helmGlobals" | "helmCharts" | "helmChartInflationGenerator" => {
+                return Err(RenderError::Unsupported {
+                    place: pair.place.clone(),
+                    what: format!("`{field}` would run Helm, which is not rendered yet"),
+                    hint: "render the chart into a folder and name that under `resources:`"
+                        .to_owned(),
+                });
+            }
+            _ => {
+                return Err(RenderError::FieldUnknown {
+                    place: pair.place.clone(),
+                    field: pair.key.text.clone(),
+                    owner: "the kustomization".to_owned(),
+                    meant: None,
+                });
+            }
+        }
+        Ok(())
+    })?;
+    if !bases.is_empty() {
+        warnings.push(("bases", "resources"));
+        file.resources.extend(bases);
+    }
+    file.images.extend(image_tags);
+    check_type(kind.as_ref(), api_version.as_ref(), &mut file)?;
+    Ok((file, any))
+}
+
+fn check_type(
+    kind: Option<&Text>,
+    api_version: Option<&Text>,
+    file: &mut File,
+) -> Result<(), RenderError> {
+    file.component = match kind {
+        None => false,
+        Some(kind) if kind.text.is_empty() || kind.text == "Kustomization" => false,
+        Some(kind) if kind.text == "Component" => true,
+        Some(kind) => {
+            let what = format!(
+                "the kind here is Kustomization or Component, not {:?}",
+                kind.text
+            );
+            return Err(RenderError::invalid(&kind.place, what));
+        }
+    };
+    let Some(version) = api_version.filter(|version| !version.text.is_empty()) else {
+        return Ok(());
+    };
+    let wanted = if file.component {
+        "kustomize.config.k8s.io/v1alpha1"
+    } else {
+        "kustomize.config.k8s.io/v1beta1"
+    };
+    if version.text != wanted {
+        let what = format!(
+            "the apiVersion of this kind is {wanted}, not {:?}",
+            version.text
+        );
+        return Err(RenderError::invalid(&version.place, what));
+    }
+    Ok(())
+}
+
+fn openapi(node: &Node) -> Result<OpenApi, RenderError> {
+    let (mut path, mut version) = (None, None);
+    take::fields(node, "openapi", &["path", "version"], |field, value, _| {
+        match field {
+            "path" => path = Some(take::text(value, field)?),
+            _ => version = Some(take::text(value, field)?),
+        }
+        Ok(())
+    })?;
+    let path = path.filter(|path| !path.text.is_empty());
+    let version = version.filter(|version| !version.text.is_empty());
+    match (&path, &version) {
+        (Some(_), Some(version)) => Err(RenderError::invalid(
+            &version.place,
+            "`openapi` takes a path or a version, not both",
+        )),
+        (None, Some(version)) if version.text != "v1.21.2" => {
+            let what = format!(
+                "the OpenAPI version {:?} is not built in; v1.21.2 is",
+                version.text
+            );
+            Err(RenderError::invalid(&version.place, what))
+        }
+        _ => Ok(OpenApi { path }),
+    }
+}
+
+pub(crate) fn field_specs(node: &Node, field: &str) -> Result<Vec<FieldSpec>, RenderError> {
+    take::list(node, field)?
+        .iter()
+        .map(|node| field_spec(node, field))
+        .collect()
+}
+
+pub(crate) fn field_spec(node: &Node, owner: &str) -> Result<FieldSpec, RenderError> {
+    let (mut group, mut version, mut kind, mut path, mut create) = (
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        false,
+    );
+    take::fields(
+        node,
+        owner,
+        &["group", "version", "kind", "path", "create"],
+        |field, value, _| {
+            match field {
+                "group" => group = take::string(value, field)?,
+                "version" => version = take::string(value, field)?,
+                "kind" => kind = take::string(value, field)?,
+                "path" => path = take::string(value, field)?,
+                _ => create = take::boolean(value, field)?,
+            }
+            Ok(())
+        },
+    )?;
+    Ok(FieldSpec::new(&group, &version, &kind, &path, create))
+}
+
+fn labels(node: &Node) -> Result<Labels, RenderError> {
+    let mut labels = Labels {
+        pairs: Vec::new(),
+        selectors: false,
+        templates: false,
+        fields: Vec::new(),
+        place: node.place.clone(),
+    };
+    let known = ["pairs", "includeSelectors", "includeTemplates", "fields"];
+    take::fields(node, "labels", &known, |field, value, _| {
+        match field {
+            "pairs" => labels.pairs = take::text_map(value, "labels.pairs")?,
+            "includeSelectors" => labels.selectors = take::boolean(value, field)?,
+            "includeTemplates" => labels.templates = take::boolean(value, field)?,
+            _ => labels.fields = field_specs(value, "labels.fields")?,
+        }
+        Ok(())
+    })?;
+    Ok(labels)
+}
+
+pub(crate) fn patches(node: &Node, owner: &str) -> Result<Vec<Patch>, RenderError> {
+    take::list(node, owner)?
+        .iter()
+        .map(|node| patch(node, owner))
+        .collect()
+}
+
+pub(crate) fn patch(node: &Node, owner: &str) -> Result<Patch, RenderError> {
+    let mut patch = Patch {
+        place: node.place.clone(),
+        path: None,
+        patch: None,
+        target: None,
+        allow_name_change: false,
+        allow_kind_change: false,
+    };
+    take::fields(
+        node,
+        owner,
+        &["path", "patch", "target", "options"],
+        |field, value, _| {
+            match field {
+                "path" => patch.path = Some(take::text(value, field)?),
+                "patch" => patch.patch = Some(take::text(value, field)?),
+                "target" if value.is_null() => {}
+                "target" => patch.target = Some(target(value, "target")?),
+                _ => {
+                    let known = ["allowNameChange", "allowKindChange"];
+                    take::fields(value, "options", &known, |field, value, _| {
+                        let on = take::boolean(value, field)?;
+                        if field == "allowNameChange" {
+                            patch.allow_name_change = on;
+                        } else {
+                            patch.allow_kind_change = on;
+                        }
+                        Ok(())
+                    })?;
+                }
+            }
+            Ok(())
+        },
+    )?;
+    patch.path = patch.path.filter(|path| !path.text.is_empty());
+    patch.patch = patch.patch.filter(|patch| !patch.text.is_empty());
+    Ok(patch)
+}
+
+pub(crate) fn target(node: &Node, owner: &str) -> Result<Target, RenderError> {
+    let mut target = Target {
+        place: Some(node.place.clone()),
+        ..Target::default()
+    };
+    let known = [
+        "group",
+        "version",
+        "kind",
+        "name",
+        "namespace",
+        "labelSelector",
+        "annotationSelector",
+    ];
+    take::fields(node, owner, &known, |field, value, _| {
+        let text = take::string(value, field)?;
+        *match field {
+            "group" => &mut target.group,
+            "version" => &mut target.version,
+            "kind" => &mut target.kind,
+            "name" => &mut target.name,
+            "namespace" => &mut target.namespace,
+            "labelSelector" => &mut target.labels,
+            _ => &mut target.annotations,
+        } = text;
+        Ok(())
+    })?;
+    Ok(target)
+}
+
+pub(crate) fn images(node: &Node, owner: &str) -> Result<Vec<Image>, RenderError> {
+    take::list(node, owner)?
+        .iter()
+        .map(|node| image(node, owner))
+        .collect()
+}
+
+pub(crate) fn image(node: &Node, owner: &str) -> Result<Image, RenderError> {
+    let mut image = Image {
+        place: node.place.clone(),
+        name: String::new(),
+        new_name: String::new(),
+        new_tag: String::new(),
+        tag_suffix: String::new(),
+        digest: String::new(),
+    };
+    take::fields(
+        node,
+        owner,
+        &["name", "newName", "newTag", "tagSuffix", "digest"],
+        |field, value, _| {
+            let text = take::string(value, field)?;
+            *match field {
+                "name" => &mut image.name,
+                "newName" => &mut image.new_name,
+                "newTag" => &mut image.new_tag,
+                "tagSuffix" => &mut image.tag_suffix,
+                _ => &mut image.digest,
+            } = text;
+            Ok(())
+        },
+    )?;
+    Ok(image)
+}
+
+fn replicas(node: &Node) -> Result<Vec<Replica>, RenderError> {
+    take::list(node, "replicas")?
+        .iter()
+        .map(|node| replica(node, "replicas"))
+        .collect()
+}
+
+pub(crate) fn replica(node: &Node, owner: &str) -> Result<Replica, RenderError> {
+    let mut replica = Replica {
+        name: String::new(),
+        count: 0,
+        place: node.place.clone(),
+    };
+    take::fields(node, owner, &["name", "count"], |field, value, _| {
+        match field {
+            "name" => replica.name = take::string(value, field)?,
+            _ => replica.count = take::int(value, field)?,
+        }
+        Ok(())
+    })?;
+    Ok(replica)
+}
+
+fn generators(node: &Node, owner: &str, secret: bool) -> Result<Vec<Generator>, RenderError> {
+    take::list(node, owner)?
+        .iter()
+        .map(|node| generator(node, owner, secret, &[]))
+        .collect()
+}
+
+/// One generator; `more` are field names that the caller has seen to.
+pub(crate) fn generator(
+    node: &Node,
+    owner: &str,
+    secret: bool,
+    more: &[&str],
+) -> Result<Generator, RenderError> {
+    let mut generator = Generator {
+        place: node.place.clone(),
+        name: String::new(),
+        namespace: String::new(),
+        behavior: String::new(),
+        secret_type: String::new(),
+        files: Vec::new(),
+        literals: Vec::new(),
+        envs: Vec::new(),
+        options: Options::default(),
+    };
+    let mut env = None;
+    let mut known = vec![
+        "name",
+        "namespace",
+        "behavior",
+        "files",
+        "literals",
+        "envs",
+        "env",
+        "options",
+    ];
+    if secret {
+        known.push("type");
+    }
+    known.extend(more);
+    take::fields(node, owner, &known, |field, value, _| {
+        match field {
+            "name" => generator.name = take::string(value, field)?,
+            "namespace" => generator.namespace = take::string(value, field)?,
+            "behavior" => generator.behavior = take::string(value, field)?,
+            "type" => generator.secret_type = take::string(value, field)?,
+            "files" => generator.files = take::texts(value, field)?,
+            "literals" => generator.literals = take::texts(value, field)?,
+            "envs" => generator.envs = take::texts(value, field)?,
+            "env" => env = Some(take::text(value, field)?),
+            "options" => generator.options = options(value, field)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    generator
+        .envs
+        .extend(env.filter(|env| !env.text.is_empty()));
+    Ok(generator)
+}
+
+fn options(node: &Node, owner: &str) -> Result<Options, RenderError> {
+    let mut options = Options::default();
+    let known = [
+        "labels",
+        "annotations",
+        "disableNameSuffixHash",
+        "immutable",
+    ];
+    take::fields(node, owner, &known, |field, value, _| {
+        match field {
+            "labels" => options.labels = take::text_map(value, field)?,
+            "annotations" => options.annotations = take::text_map(value, field)?,
+            "disableNameSuffixHash" => options.no_hash = take::boolean(value, field)?,
+            _ => options.immutable = take::boolean(value, field)?,
+        }
+        Ok(())
+    })?;
+    Ok(options)
+}
+
+fn sort(node: &Node) -> Result<Sort, RenderError> {
+    let mut sort = Sort {
+        fifo: false,
+        first: None,
+        last: None,
+    };
+    let mut legacy = None;
+    take::fields(
+        node,
+        "sortOptions",
+        &["order", "legacySortOptions"],
+        |field, value, _| {
+            if field == "order" {
+                let order = take::text(value, field)?;
+                sort.fifo = match order.text.as_str() {
+                    "fifo" => true,
+                    "legacy" | "" => false,
+                    other => {
+                        let what = format!("sortOptions.order is legacy or fifo, not {other:?}");
+                        return Err(RenderError::invalid(&order.place, what));
+                    }
+                };
+                return Ok(());
+            }
+            if value.is_null() {
+                return Ok(());
+            }
+            legacy = Some(value.place.clone());
+            take::fields(
+                value,
+                field,
+                &["orderFirst", "orderLast"],
+                |field, value, _| {
+                    let kinds = take::texts(value, field)?
+                        .into_iter()
+                        .map(|kind| kind.text)
+                        .collect();
+                    if field == "orderFirst" {
+                        sort.first = Some(kinds);
+                    } else {
+                        sort.last = Some(kinds);
+                    }
+                    Ok(())
+                },
+            )
+        },
+    )?;
+    match legacy {
+        Some(place) if sort.fifo => Err(RenderError::invalid(
+            &place,
+            "legacySortOptions go with order: legacy only",
+        )),
+        Some(_) => {
+            sort.first.get_or_insert_default();
+            sort.last.get_or_insert_default();
+            Ok(sort)
+        }
+        None => Ok(sort),
+    }
+}

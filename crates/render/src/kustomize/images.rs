@@ -1,0 +1,187 @@
+//! Images and replica counts.
+
+use lockstep_manifest::yaml::{Content, Node};
+use regex::Regex;
+
+use super::build::Accumulated;
+use super::config::Which;
+use super::fieldspec::{FieldSpec, Make};
+use super::file::{Image, Replica};
+use super::names::set_text;
+use super::select;
+use crate::error::RenderError;
+
+/// An entry of `images`, over the fields that the configuration names.
+pub(crate) fn set_image(
+    all: &mut Accumulated,
+    image: &Image,
+    regex_bytes: usize,
+) -> Result<(), RenderError> {
+    let specs = all.config.specs(Which::Images);
+    set_image_in(all, image, &specs, regex_bytes)
+}
+
+/// Sets an image in every `containers` and `initContainers` at any depth, and in the fields.
+///
+/// Both walks run, so that `tagSuffix` is added twice to the usual workloads, as in the reference.
+pub(crate) fn set_image_in(
+    all: &mut Accumulated,
+    image: &Image,
+    specs: &[FieldSpec],
+    regex_bytes: usize,
+) -> Result<(), RenderError> {
+    // The name is taken as a regular expression, as in the reference: `.` is any character.
+    let pattern = format!(
+        "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
+        image.name
+    );
+    let pattern = select::regex(&pattern, &image.place, regex_bytes)?;
+    for resource in all.resources.list_mut() {
+        if resource.kind() == "CustomResourceDefinition" {
+            continue;
+        }
+        everywhere(&mut resource.node, image, &pattern);
+        let gvk = resource.gvk();
+        for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
+            // Nothing is made: an image that is not there has no name that could match.
+            spec.each(
+                &mut resource.node,
+                Make::Nothing,
+                &image.place,
+                &mut |node| {
+                    change(node, image, &pattern);
+                    Ok(())
+                },
+            )?;
+        }
+    }
+    Ok(())
+}
+
+// As deep as the reader lets a document be.
+fn everywhere(node: &mut Node, image: &Image, pattern: &Regex) {
+    match &mut node.content {
+        Content::Scalar(_) => {}
+        Content::List(items) => items
+            .iter_mut()
+            .for_each(|item| everywhere(item, image, pattern)),
+        Content::Map(pairs) => {
+            for pair in pairs {
+                if matches!(pair.key.text.as_str(), "containers" | "initContainers") {
+                    if let Some(items) = pair.value.as_list_mut() {
+                        for item in items {
+                            if let Some(node) = item.get_mut("image") {
+                                change(node, image, pattern);
+                            }
+                        }
+                        continue;
+                    }
+                }
+                everywhere(&mut pair.value, image, pattern);
+            }
+        }
+    }
+}
+
+fn change(node: &mut Node, image: &Image, pattern: &Regex) {
+    let Some(old) = node.as_text() else { return };
+    if !pattern.is_match(old) {
+        return;
+    }
+    let (mut name, mut tag, mut digest) = parts(old);
+    if !image.new_name.is_empty() {
+        name = &image.new_name;
+    }
+    let with_suffix;
+    match (image.new_tag.is_empty(), image.digest.is_empty()) {
+        (false, false) => (tag, digest) = (&image.new_tag, &image.digest),
+        (false, true) => (tag, digest) = (&image.new_tag, ""),
+        (true, false) => (tag, digest) = ("", &image.digest),
+        (true, true) if !image.tag_suffix.is_empty() => {
+            with_suffix = format!("{tag}{}", image.tag_suffix);
+            (tag, digest) = (&with_suffix, "");
+        }
+        (true, true) => {}
+    }
+    let mut new = name.to_owned();
+    if !tag.is_empty() {
+        new.push(':');
+        new.push_str(tag);
+    }
+    if !digest.is_empty() {
+        new.push('@');
+        new.push_str(digest);
+    }
+    set_text(node, new, &image.place);
+}
+
+/// Name, tag and digest; a registry's port is none of a tag's business.
+fn parts(image: &str) -> (&str, &str, &str) {
+    let from = image.find('/').map_or(0, |at| at + 1);
+    let rest = &image[from..];
+    let digest_at = rest.find('@');
+    let tag_at = rest[..digest_at.unwrap_or(rest.len())].find(':');
+    let digest = digest_at.map_or("", |at| &rest[at + 1..]);
+    let tag = tag_at.map_or("", |at| &rest[at + 1..digest_at.unwrap_or(rest.len())]);
+    let end = tag_at.or(digest_at).unwrap_or(rest.len());
+    (&image[..from + end], tag, digest)
+}
+
+/// An entry of `replicas`.
+pub(crate) fn set_replicas(all: &mut Accumulated, replica: &Replica) -> Result<(), RenderError> {
+    let specs = all.config.specs(Which::Replicas);
+    set_replicas_in(all, replica, &specs)
+}
+
+/// Sets the count of every object of a kind with replicas that has or had the name.
+pub(crate) fn set_replicas_in(
+    all: &mut Accumulated,
+    replica: &Replica,
+    specs: &[FieldSpec],
+) -> Result<(), RenderError> {
+    let mut found = false;
+    for resource in all.resources.list_mut() {
+        let named = resource.name() == replica.name
+            || resource.past.iter().any(|past| past.name == replica.name);
+        if !named {
+            continue;
+        }
+        let gvk = resource.gvk();
+        for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
+            found = true;
+            spec.each(
+                &mut resource.node,
+                Make::Scalar,
+                &replica.place,
+                &mut |node| {
+                    *node = Node::int(replica.count, replica.place.clone());
+                    Ok(())
+                },
+            )?;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    Err(RenderError::invalid_hint(
+        &replica.place,
+        format!(
+            "no Deployment, StatefulSet, ReplicaSet or ReplicationController is called {:?}",
+            replica.name
+        ),
+        "correct the name; other kinds need a `replicas` entry under `configurations:`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn an_image_is_taken_apart_behind_its_registry() {
+        assert_eq!(parts("nginx"), ("nginx", "", ""));
+        assert_eq!(parts("host:5000/a/b:1"), ("host:5000/a/b", "1", ""));
+        assert_eq!(parts("a:1@sha256:ff"), ("a", "1", "sha256:ff"));
+        assert_eq!(parts("a@sha256:ff"), ("a", "", "sha256:ff"));
+    }
+}

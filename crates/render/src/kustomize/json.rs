@@ -1,0 +1,309 @@
+//! JSON6902 patches, with the meaning that the reference's library gives them.
+
+use lockstep_manifest::Place;
+use lockstep_manifest::pointer;
+use lockstep_manifest::yaml::{Content, Node, Pair, Scalar, Tag};
+
+use super::take;
+use crate::error::RenderError;
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    place: Place,
+    verb: Verb,
+    path: Vec<String>,
+    shown: String,
+}
+
+#[derive(Clone, Debug)]
+enum Verb {
+    Add(Node),
+    Replace(Node),
+    Remove,
+    Test(Node),
+    Copy(Vec<String>),
+    Move(Vec<String>),
+}
+
+/// Values a patch may make by copying: `copy` can double an object, and again.
+const MOST_VALUES: usize = 1_000_000;
+
+/// An object may not become deeper than this, or what walks it would run out of stack.
+const DEEPEST: usize = 200;
+
+/// Reads a list of operations.
+pub(crate) fn operations(node: &Node) -> Result<Vec<Operation>, RenderError> {
+    take::list(node, "a JSON patch")?
+        .iter()
+        .map(operation)
+        .collect()
+}
+
+fn operation(node: &Node) -> Result<Operation, RenderError> {
+    let text = |key: &str| node.get(key).and_then(Node::as_text);
+    let pointer = |key: &str| -> Result<(Vec<String>, String), RenderError> {
+        let shown = text(key).unwrap_or_default();
+        let parts = text(key).and_then(pointer::parts).ok_or_else(|| {
+            RenderError::invalid(
+                &node.place,
+                format!("`{key}` is a JSON pointer, like /spec/replicas"),
+            )
+        })?;
+        Ok((parts, shown.to_owned()))
+    };
+    let value = || {
+        node.get("value")
+            .cloned()
+            .unwrap_or_else(|| Node::null(node.place.clone()))
+    };
+    let (path, shown) = pointer("path")?;
+    let verb = match text("op").unwrap_or_default() {
+        "add" => Verb::Add(value()),
+        "replace" => Verb::Replace(value()),
+        "remove" => Verb::Remove,
+        "test" => Verb::Test(value()),
+        "copy" => Verb::Copy(pointer("from")?.0),
+        "move" => Verb::Move(pointer("from")?.0),
+        other => {
+            let what = format!("unknown operation {other:?}");
+            return Err(RenderError::invalid_hint(
+                &node.place,
+                what,
+                "an operation is add, replace, remove, test, copy or move",
+            ));
+        }
+    };
+    Ok(Operation {
+        place: node.place.clone(),
+        verb,
+        path,
+        shown,
+    })
+}
+
+/// Applies the operations in order. The object goes through JSON, as the reference does it: dates become text and
+/// numbers lose their spelling.
+pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), RenderError> {
+    through_json(object)?;
+    let mut budget = MOST_VALUES;
+    for operation in operations {
+        operation.apply(object, &mut budget)?;
+        if let Verb::Copy(_) | Verb::Move(_) | Verb::Add(_) = operation.verb {
+            if depth(object) > DEEPEST {
+                return Err(operation.fails("the object would be nested too deeply"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar(_) => 0,
+        Content::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Content::Map(pairs) => {
+            1 + pairs
+                .iter()
+                .map(|pair| depth(&pair.value))
+                .max()
+                .unwrap_or(0)
+        }
+    }
+}
+
+fn values(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar(scalar) => 1 + scalar.text.len() / 64,
+        Content::List(items) => 1 + items.iter().map(values).sum::<usize>(),
+        Content::Map(pairs) => 1 + pairs.iter().map(|pair| values(&pair.value)).sum::<usize>(),
+    }
+}
+
+fn through_json(node: &mut Node) -> Result<(), RenderError> {
+    match &mut node.content {
+        Content::List(items) => items.iter_mut().try_for_each(through_json),
+        Content::Map(pairs) => pairs.iter_mut().try_for_each(|pair| {
+            if pair.key.tag != Tag::Text {
+                return Err(RenderError::invalid_hint(
+                    &pair.place,
+                    format!("the key {} is no text", pair.key.text),
+                    "put it in quotes",
+                ));
+            }
+            through_json(&mut pair.value)
+        }),
+        Content::Scalar(scalar) if matches!(scalar.tag, Tag::Text | Tag::Null | Tag::Bool) => {
+            Ok(())
+        }
+        Content::Scalar(_) => {
+            let value = node
+                .to_value()
+                .map_err(|e| RenderError::invalid(&e.place, e.what))?;
+            node.content = Node::from_value(&value, &node.place).content;
+            Ok(())
+        }
+    }
+}
+
+impl Operation {
+    fn fails(&self, why: impl std::fmt::Display) -> RenderError {
+        RenderError::invalid(
+            &self.place,
+            format!("the JSON patch at {:?} fails: {why}", self.shown),
+        )
+    }
+
+    fn apply(&self, object: &mut Node, budget: &mut usize) -> Result<(), RenderError> {
+        match &self.verb {
+            Verb::Add(value) => self.add(object, value.clone()),
+            Verb::Replace(value) => self.replace(object, value.clone()),
+            Verb::Remove => self.remove(object, &self.path).map(drop),
+            Verb::Test(value) => {
+                let there = self.get(object, &self.path);
+                let same = match there {
+                    None => value.is_null(),
+                    Some(there) => there.to_value().ok() == value.to_value().ok(),
+                };
+                if same {
+                    Ok(())
+                } else {
+                    Err(self.fails("the test failed"))
+                }
+            }
+            Verb::Copy(from) => {
+                let value = self
+                    .get(object, from)
+                    .cloned()
+                    .ok_or_else(|| self.fails("nothing to copy there"))?;
+                *budget = budget
+                    .checked_sub(values(&value))
+                    .ok_or_else(|| self.fails("it copies more than a million values"))?;
+                self.add(object, value)
+            }
+            Verb::Move(from) => {
+                let value = self.remove(object, from)?;
+                self.add(object, value)
+            }
+        }
+    }
+
+    fn parent<'n>(
+        &self,
+        object: &'n mut Node,
+        path: &[String],
+    ) -> Result<(&'n mut Node, String), RenderError> {
+        let Some((last, above)) = path.split_last() else {
+            return Err(self.fails("the whole object cannot be replaced or removed"));
+        };
+        let mut at = object;
+        for part in above {
+            let next = match &mut at.content {
+                Content::Map(pairs) => pairs
+                    .iter_mut()
+                    .find(|pair| pair.key.text == *part)
+                    .map(|pair| &mut pair.value),
+                Content::List(items) => index(part, items.len()).and_then(|at| items.get_mut(at)),
+                Content::Scalar(_) => None,
+            };
+            at = next.ok_or_else(|| self.fails(format_args!("there is no {part:?} on the way")))?;
+        }
+        Ok((at, last.clone()))
+    }
+
+    #[expect(clippy::unused_self, reason = "one of a family")]
+    fn get<'n>(&self, object: &'n Node, path: &[String]) -> Option<&'n Node> {
+        path.iter().try_fold(object, |at, part| match &at.content {
+            Content::Map(_) => at.get(part),
+            Content::List(items) => index(part, items.len()).and_then(|at| items.get(at)),
+            Content::Scalar(_) => None,
+        })
+    }
+
+    fn add(&self, object: &mut Node, value: Node) -> Result<(), RenderError> {
+        let (parent, last) = self.parent(object, &self.path)?;
+        match &mut parent.content {
+            Content::Map(pairs) => {
+                match pairs.iter_mut().find(|pair| pair.key.text == last) {
+                    Some(pair) => pair.value = value,
+                    None => {
+                        pairs.push(Pair {
+                            key: Scalar::text(last),
+                            place: value.place.clone(),
+                            value,
+                        });
+                    }
+                }
+                Ok(())
+            }
+            Content::List(items) => {
+                let length = items.len();
+                let at = if last == "-" {
+                    Some(length)
+                } else {
+                    insertion(&last, length)
+                };
+                match at {
+                    Some(at) if at <= length => items.insert(at, value),
+                    _ => {
+                        return Err(
+                            self.fails(format_args!("{last:?} is no index of a list of {length}"))
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Content::Scalar(_) => Err(self.fails("its parent is neither a map nor a list")),
+        }
+    }
+
+    fn replace(&self, object: &mut Node, value: Node) -> Result<(), RenderError> {
+        let (parent, last) = self.parent(object, &self.path)?;
+        match &mut parent.content {
+            // A member that is missing is added: a slip of the reference's library that people rely on.
+            Content::Map(_) => {
+                parent.set(&last, value);
+                Ok(())
+            }
+            Content::List(items) => {
+                let length = items.len();
+                match index(&last, length).and_then(|at| items.get_mut(at)) {
+                    Some(item) => *item = value,
+                    None => {
+                        return Err(
+                            self.fails(format_args!("{last:?} is no index of a list of {length}"))
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Content::Scalar(_) => Err(self.fails("its parent is neither a map nor a list")),
+        }
+    }
+
+    fn remove(&self, object: &mut Node, path: &[String]) -> Result<Node, RenderError> {
+        let (parent, last) = self.parent(object, path)?;
+        let removed = match &mut parent.content {
+            Content::Map(_) => parent.remove(&last),
+            Content::List(items) => index(&last, items.len()).map(|at| items.remove(at)),
+            Content::Scalar(_) => None,
+        };
+        removed.ok_or_else(|| self.fails("there is nothing to remove"))
+    }
+}
+
+/// The index of an element that is there; `-1` is the last one.
+fn index(part: &str, length: usize) -> Option<usize> {
+    let number: i64 = part.parse().ok()?;
+    let length = i64::try_from(length).ok()?;
+    let at = if number < 0 { number + length } else { number };
+    (0..length)
+        .contains(&at)
+        .then(|| usize::try_from(at).ok())
+        .flatten()
+}
+
+/// Where something is inserted: `-1` is behind the last one.
+fn insertion(part: &str, length: usize) -> Option<usize> {
+    index(part, length + 1)
+}

@@ -1,0 +1,101 @@
+//! Labels and annotations.
+
+use lockstep_manifest::yaml::Node;
+
+use super::build::Accumulated;
+use super::config::Which;
+use super::fieldspec::{FieldSpec, Make};
+use super::file::Labels;
+use super::tables;
+use super::take::Text;
+use crate::error::RenderError;
+
+/// An entry of `labels`.
+pub(crate) fn add(all: &mut Accumulated, labels: &Labels) -> Result<(), RenderError> {
+    let mut specs = Vec::new();
+    let mut merge = |more: &[FieldSpec]| -> Result<(), RenderError> {
+        for spec in more {
+            match specs.iter().find(|old: &&FieldSpec| old.overlaps(spec)) {
+                Some(old) if old.create != spec.create => {
+                    return Err(RenderError::invalid_hint(
+                        &labels.place,
+                        format!(
+                            "the field {} is there already with another `create`",
+                            spec.path.join("/")
+                        ),
+                        "remove it, or give it the same `create`",
+                    ));
+                }
+                Some(_) => {}
+                None => specs.push(spec.clone()),
+            }
+        }
+        Ok(())
+    };
+    if labels.selectors {
+        merge(&labels.fields)?;
+        merge(&all.config.specs(Which::CommonLabels))?;
+    } else {
+        merge(&labels.fields)?;
+        if labels.templates {
+            merge(&all.config.specs(Which::TemplateLabels))?;
+        }
+        merge(&tables::LABELS)?;
+        merge(&all.config.specs(Which::Labels))?;
+    }
+    set_all(all, &specs, &labels.pairs)
+}
+
+/// `commonLabels`.
+pub(crate) fn add_common(
+    all: &mut Accumulated,
+    pairs: &[(String, Text)],
+) -> Result<(), RenderError> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let specs = all.config.specs(Which::CommonLabels);
+    set_all(all, &specs, pairs)
+}
+
+/// `commonAnnotations`.
+pub(crate) fn annotate(all: &mut Accumulated, pairs: &[(String, Text)]) -> Result<(), RenderError> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let specs = all.config.specs(Which::CommonAnnotations);
+    set_all(all, &specs, pairs)
+}
+
+/// Sets every pair in every field.
+pub(crate) fn set_all(
+    all: &mut Accumulated,
+    specs: &[FieldSpec],
+    pairs: &[(String, Text)],
+) -> Result<(), RenderError> {
+    let Some((_, first)) = pairs.first() else {
+        return Ok(());
+    };
+    for resource in all.resources.list_mut() {
+        let gvk = resource.gvk();
+        for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
+            spec.each(&mut resource.node, Make::Map, &first.place, &mut |node| {
+                if node.is_null() {
+                    *node = Node::map(first.place.clone());
+                }
+                if node.as_map().is_none() {
+                    let what = format!(
+                        "{} should be a map, to take labels or annotations",
+                        spec.path.join("/")
+                    );
+                    return Err(RenderError::invalid(&node.place, what));
+                }
+                for (key, value) in pairs {
+                    node.set(key, Node::text(&*value.text, value.place.clone()));
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! `buildMetadata`: annotations that say where an object came from and what changed it.
+
+use lockstep_manifest::yaml::{Node, print_value};
+use lockstep_tree::RelPath;
+use serde_json::Value;
+
+use super::build::{Accumulated, Here};
+use super::resource::{By, Origin, Resource};
+use super::take::Text;
+use crate::error::RenderError;
+
+/// What the top kustomization asks for; it holds for all folders.
+#[derive(Debug, Default)]
+pub(crate) struct Metadata {
+    origins: bool,
+    transformers: bool,
+    managed_by: bool,
+    top: RelPath,
+}
+
+/// A step that a field of the kustomization makes.
+pub(crate) fn by_built_in(here: &Here, kind: &str) -> Origin {
+    Origin {
+        configured_in: here.file.as_str().to_owned(),
+        configured_by: Some(By {
+            api_version: "builtin".to_owned(),
+            kind: kind.to_owned(),
+            ..By::default()
+        }),
+        ..Origin::default()
+    }
+}
+
+impl Metadata {
+    pub(crate) fn new(words: &[Text], top: &RelPath) -> Result<Self, RenderError> {
+        let mut metadata = Self {
+            top: top.clone(),
+            ..Self::default()
+        };
+        for word in words {
+            match word.text.as_str() {
+                "originAnnotations" => metadata.origins = true,
+                "transformerAnnotations" => metadata.transformers = true,
+                "managedByLabel" => metadata.managed_by = true,
+                other => {
+                    return Err(RenderError::invalid_hint(
+                        &word.place,
+                        format!("unknown build metadata {other:?}"),
+                        "write originAnnotations, transformerAnnotations or managedByLabel",
+                    ));
+                }
+            }
+        }
+        Ok(metadata)
+    }
+
+    /// Remembers the file that an object was read from.
+    pub(crate) fn loaded(&self, resource: &mut Resource, path: &RelPath) {
+        if self.origins {
+            resource.origin = Some(Origin {
+                path: path.as_str().to_owned(),
+                ..Origin::default()
+            });
+        }
+    }
+
+    /// Remembers a step for every object that there is.
+    pub(crate) fn changed(&self, all: &mut Accumulated, by: &Origin) {
+        if self.transformers {
+            for resource in all.resources.list_mut() {
+                resource.changed_by.push(by.clone());
+            }
+        }
+    }
+
+    pub(crate) fn changed_if(&self, run: bool, all: &mut Accumulated, by: &Origin) {
+        if run {
+            self.changed(all, by);
+        }
+    }
+
+    fn seen_from_top(&self, path: &str) -> String {
+        path.parse::<RelPath>()
+            .map_or_else(|_| path.to_owned(), |path| path.from_folder(&self.top))
+    }
+
+    fn text(&self, origin: &Origin, indent: &str) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str, indent: &str| {
+            if !value.is_empty() {
+                text.push_str(indent);
+                text.push_str(key);
+                text.push_str(": ");
+                text.push_str(&print_value(&Value::from(value)));
+            }
+        };
+        line("path", &self.seen_from_top_or_empty(&origin.path), indent);
+        line(
+            "configuredIn",
+            &self.seen_from_top_or_empty(&origin.configured_in),
+            indent,
+        );
+        if let Some(by) = &origin.configured_by {
+            let deeper = format!("{indent}  ");
+            let mut below = String::new();
+            for (key, value) in [
+                ("apiVersion", &by.api_version),
+                ("kind", &by.kind),
+                ("name", &by.name),
+                ("namespace", &by.namespace),
+            ] {
+                if !value.is_empty() {
+                    below.push_str(&format!(
+                        "{deeper}{key}: {}",
+                        print_value(&Value::from(value.as_str()))
+                    ));
+                }
+            }
+            text.push_str(&format!("{indent}configuredBy:\n{below}"));
+        }
+        text
+    }
+
+    fn seen_from_top_or_empty(&self, path: &str) -> String {
+        if path.is_empty() {
+            String::new()
+        } else {
+            self.seen_from_top(path)
+        }
+    }
+
+    /// Writes down what was remembered.
+    pub(crate) fn write(&self, resource: &mut Resource) -> Result<(), RenderError> {
+        let place = resource.node.place.clone();
+        let mut annotations = Vec::new();
+        if let Some(origin) = resource.origin.as_ref().filter(|_| self.origins) {
+            annotations.push(("config.kubernetes.io/origin", self.text(origin, "")));
+        }
+        if self.transformers && !resource.changed_by.is_empty() {
+            let mut text = String::new();
+            for by in &resource.changed_by {
+                let item = self.text(by, "  ");
+                text.push_str("- ");
+                text.push_str(item.trim_start());
+            }
+            annotations.push(("alpha.config.kubernetes.io/transformations", text));
+        }
+        let Some(metadata) = resource.node.map_under("metadata", &place) else {
+            return Err(RenderError::invalid(&place, "metadata is no map"));
+        };
+        for (key, text) in annotations {
+            if let Some(map) = metadata.map_under("annotations", &place) {
+                map.set(key, Node::text(text, place.clone()));
+            }
+        }
+        if self.managed_by {
+            if let Some(map) = metadata.map_under("labels", &place) {
+                map.set(
+                    "app.kubernetes.io/managed-by",
+                    Node::text("kustomize-v5.5.0", place.clone()),
+                );
+            }
+        }
+        Ok(())
+    }
+}

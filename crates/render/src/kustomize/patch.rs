@@ -1,0 +1,361 @@
+//! `patches`, `patchesStrategicMerge` and `patchesJson6902`: loading them, and finding what they are for.
+
+use std::sync::Arc;
+
+use lockstep_manifest::Place;
+use lockstep_manifest::yaml::{self, Content, Dialect, Node, Tag, YamlError};
+
+use super::build::{Accumulated, Build, Here};
+use super::file::Patch;
+use super::json::{self, Operation};
+use super::merge::merge_object;
+use super::metadata::by_built_in;
+use super::resource::{self, Id, Resource};
+use super::schema::Own;
+use super::select::Selector;
+use super::take::Text;
+use crate::error::RenderError;
+use crate::reading::start_of;
+
+/// A patch's text: where it stands, and how many lines lie above it in that file.
+pub(crate) struct Source {
+    text: Vec<u8>,
+    file: Arc<str>,
+    lines_above: u32,
+    place: Place,
+}
+
+/// What a patch says.
+enum Said {
+    Merge(Vec<Resource>),
+    Json(Vec<Operation>),
+}
+
+/// Moves places of an inline text to where it stands in its file.
+fn shift(node: &mut Node, lines: u32) {
+    node.place.line += lines;
+    match &mut node.content {
+        Content::Scalar(_) => {}
+        Content::List(items) => items.iter_mut().for_each(|item| shift(item, lines)),
+        Content::Map(pairs) => {
+            for pair in pairs {
+                pair.place.line += lines;
+                shift(&mut pair.value, lines);
+            }
+        }
+    }
+}
+
+impl Source {
+    pub(crate) fn inline(text: &Text) -> Self {
+        let file = Arc::clone(&text.place.file);
+        // A block scalar begins on the line below its `|`; other texts of several lines do not occur.
+        let lines_above = if text.text.contains('\n') {
+            text.place.line
+        } else {
+            text.place.line - 1
+        };
+        Self {
+            text: text.text.trim().as_bytes().to_vec(),
+            file,
+            lines_above,
+            place: text.place.clone(),
+        }
+    }
+
+    pub(crate) fn load(
+        build: &mut Build<'_, '_>,
+        here: &Here,
+        path: &Text,
+    ) -> Result<Self, RenderError> {
+        let (text, path) = build.load(here, path)?;
+        Ok(Self {
+            text: text.to_vec(),
+            file: path.as_str().into(),
+            lines_above: 0,
+            place: start_of(&path),
+        })
+    }
+
+    pub(crate) fn documents(
+        &self,
+        build: &Build<'_, '_>,
+        dialect: Dialect,
+    ) -> Result<Vec<Node>, YamlError> {
+        let read = yaml::read(&self.text, dialect, &self.file, &build.reading.limits.yaml);
+        match read {
+            Ok(mut nodes) => {
+                nodes
+                    .iter_mut()
+                    .for_each(|node| shift(node, self.lines_above));
+                Ok(nodes)
+            }
+            Err(error) => Err(YamlError {
+                line: error.line + self.lines_above,
+                ..error
+            }),
+        }
+    }
+
+    fn merges(&self, build: &Build<'_, '_>) -> Result<Vec<Resource>, RenderError> {
+        resource::resources(self.documents(build, Dialect::Kustomize)?)
+    }
+
+    pub(crate) fn operations(&self, build: &Build<'_, '_>) -> Result<Vec<Operation>, RenderError> {
+        match self.documents(build, Dialect::Kubectl)?.first() {
+            Some(node) => json::operations(node),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Tries both readings; exactly one must do.
+    fn read(&self, build: &Build<'_, '_>) -> Result<Said, RenderError> {
+        let empty = || {
+            RenderError::invalid_hint(
+                &self.place,
+                "the patch is empty",
+                "write a part of the object, or a list of operations",
+            )
+        };
+        let list = self
+            .documents(build, Dialect::Kubectl)
+            .is_ok_and(|documents| {
+                documents
+                    .first()
+                    .is_some_and(|first| first.as_list().is_some())
+            });
+        if list {
+            return self.operations(build).map(Said::Json);
+        }
+        let merges = self.merges(build)?;
+        if merges.is_empty() {
+            Err(empty())
+        } else {
+            Ok(Said::Merge(merges))
+        }
+    }
+}
+
+/// An entry of `patches`.
+pub(crate) fn patch(
+    build: &mut Build<'_, '_>,
+    here: &Here,
+    patch: &Patch,
+    all: &mut Accumulated,
+) -> Result<(), RenderError> {
+    let source = source_of(build, here, patch)?;
+    match source.read(build)? {
+        Said::Json(operations) => {
+            let Some(target) = &patch.target else {
+                return Err(RenderError::invalid_hint(
+                    &patch.place,
+                    "a JSON patch needs a target",
+                    "add `target:` with the kind and the name of the object",
+                ));
+            };
+            let selector = Selector::new(target, &patch.place, build.reading.limits.regex_bytes)?;
+            for at in selected(all, &selector) {
+                build.count_made(source.text.len(), &patch.place)?;
+                if let Some(resource) = all.resources.list_mut().get_mut(at) {
+                    resource.remember();
+                    json::apply(&mut resource.node, &operations)?;
+                }
+            }
+        }
+        Said::Merge(merges) => match &patch.target {
+            None => {
+                for merge in &merges {
+                    one_merge(build, merge, Some(patch), all)?;
+                }
+            }
+            Some(target) => {
+                let [merge] = merges.as_slice() else {
+                    return Err(RenderError::invalid_hint(
+                        &patch.place,
+                        "several patches in one entry that has a target",
+                        "make an entry for each of them",
+                    ));
+                };
+                let selector =
+                    Selector::new(target, &patch.place, build.reading.limits.regex_bytes)?;
+                let own = build.own_schema.clone();
+                for at in selected(all, &selector) {
+                    build.count_made(source.text.len(), &patch.place)?;
+                    if let Some(resource) = all.resources.list_mut().get_mut(at) {
+                        let mut merge = merge.node.clone();
+                        if let Some(version) = resource.node.get("apiVersion") {
+                            merge.set("apiVersion", version.clone());
+                        }
+                        apply_merge(resource, &merge, Some(patch), own.as_deref())?;
+                    }
+                }
+            }
+        },
+    }
+    all.resources.drop_empty();
+    build
+        .metadata
+        .changed(all, &by_built_in(here, "PatchTransformer"));
+    Ok(())
+}
+
+fn selected(all: &Accumulated, selector: &Selector) -> Vec<usize> {
+    let found = all
+        .resources
+        .iter()
+        .enumerate()
+        .filter(|(_, resource)| selector.selects(resource));
+    found.map(|(at, _)| at).collect()
+}
+
+fn source_of(build: &mut Build<'_, '_>, here: &Here, patch: &Patch) -> Result<Source, RenderError> {
+    match (&patch.path, &patch.patch) {
+        (Some(_), Some(_)) => Err(RenderError::invalid_hint(
+            &patch.place,
+            "a patch entry takes `path` or `patch`, not both",
+            "remove one of them",
+        )),
+        (None, None) => Err(RenderError::invalid_hint(
+            &patch.place,
+            "a patch entry needs `path` or `patch`",
+            "name a file as `path:`, or write the patch under `patch: |-`",
+        )),
+        (Some(path), None) => Source::load(build, here, path),
+        (None, Some(text)) => Ok(Source::inline(text)),
+    }
+}
+
+/// A strategic merge that says itself what it is for.
+fn one_merge(
+    build: &mut Build<'_, '_>,
+    merge: &Resource,
+    options: Option<&Patch>,
+    all: &mut Accumulated,
+) -> Result<(), RenderError> {
+    let id = merge.id();
+    let own = build.own_schema.clone();
+    let Some(resource) = all.resources.by_any_id(&id, merge.place())? else {
+        return Err(no_match(&id, merge.place()));
+    };
+    apply_merge(resource, &merge.node, options, own.as_deref())?;
+    all.resources.drop_empty();
+    Ok(())
+}
+
+fn no_match(id: &Id, place: &Place) -> RenderError {
+    RenderError::invalid_hint(
+        place,
+        format!(
+            "this patch is for {id} ({}), and there is no such object",
+            id.gvk
+        ),
+        "correct apiVersion, kind, name or namespace; names are those before this folder's own prefix and namespace",
+    )
+}
+
+fn apply_merge(
+    resource: &mut Resource,
+    patch: &Node,
+    options: Option<&Patch>,
+    own: Option<&Own>,
+) -> Result<(), RenderError> {
+    let kept = |node: &Node, keys: &[&str]| node.at(keys).cloned();
+    let name = kept(&resource.node, &["metadata", "name"]);
+    let kind = kept(&resource.node, &["kind"]);
+    let namespace = kept(&resource.node, &["metadata", "namespace"]);
+    let (name_may, kind_may) = options.map_or((false, false), |options| {
+        (options.allow_name_change, options.allow_kind_change)
+    });
+    if name_may || kind_may {
+        resource.remember();
+    }
+    let place = resource.node.place.clone();
+    let object = std::mem::replace(&mut resource.node, Node::null(place.clone()));
+    let Some(mut merged) = merge_object(object, patch, own)? else {
+        return Ok(());
+    };
+    // An object's own place stays where it was loaded from.
+    merged.place = place.clone();
+    if merged.as_map().is_some_and(<[_]>::is_empty) {
+        return Ok(());
+    }
+    if let Some(kind) = kind.filter(|_| !kind_may) {
+        merged.set("kind", kind);
+    }
+    let name = name.filter(|_| !name_may);
+    let namespace = namespace.filter(|node| {
+        node.as_scalar()
+            .is_some_and(|s| s.tag != Tag::Null && !s.text.is_empty())
+    });
+    if let Some(metadata) = merged.map_under("metadata", &place) {
+        if let Some(name) = name {
+            metadata.set("name", name);
+        }
+        match namespace {
+            Some(namespace) => metadata.set("namespace", namespace),
+            None => drop(metadata.remove("namespace")),
+        }
+    }
+    resource.node = merged;
+    Ok(())
+}
+
+/// `patchesStrategicMerge`: each entry a file, or the text itself.
+pub(crate) fn strategic_merges(
+    build: &mut Build<'_, '_>,
+    here: &Here,
+    entries: &[Text],
+    all: &mut Accumulated,
+) -> Result<(), RenderError> {
+    for entry in entries {
+        let inline = entry.text.contains('\n') || entry.text.trim_start().starts_with('{');
+        let source = if inline {
+            Source::inline(entry)
+        } else {
+            Source::load(build, here, entry)?
+        };
+        for merge in source.merges(build)? {
+            one_merge(build, &merge, None, all)?;
+        }
+    }
+    if !entries.is_empty() {
+        build
+            .metadata
+            .changed(all, &by_built_in(here, "PatchStrategicMergeTransformer"));
+    }
+    Ok(())
+}
+
+/// An entry of `patchesJson6902`: exactly one object, by name.
+pub(crate) fn json6902(
+    build: &mut Build<'_, '_>,
+    here: &Here,
+    patch: &Patch,
+    all: &mut Accumulated,
+) -> Result<(), RenderError> {
+    let target = patch
+        .target
+        .as_ref()
+        .filter(|target| !target.name.is_empty());
+    let Some(target) = target else {
+        return Err(RenderError::invalid_hint(
+            &patch.place,
+            "a JSON patch here needs a target with a name",
+            "add `target:` with version, kind and name of the object",
+        ));
+    };
+    let source = source_of(build, here, patch)?;
+    let operations = source.operations(build)?;
+    if operations.is_empty() {
+        return Err(RenderError::invalid(
+            &patch.place,
+            "the JSON patch has no operations",
+        ));
+    }
+    let gvk = resource::Gvk::new(&target.group, &target.version, &target.kind);
+    let id = Id::new(gvk, &target.name, &target.namespace);
+    let Some(resource) = all.resources.by_any_id(&id, &patch.place)? else {
+        return Err(no_match(&id, &patch.place));
+    };
+    json::apply(&mut resource.node, &operations)
+}
