@@ -23,7 +23,7 @@ fn lockstep(arguments: &[&str]) -> String {
 
 /// `Kind name` of every object in a stream of YAML documents, in order.
 fn objects(yaml: &str) -> Vec<String> {
-    lockstep_manifest::yaml::read_yaml(yaml.as_bytes(), "output")
+    lockstep_manifest::yaml::read_yaml(yaml.as_bytes())
         .expect("it is YAML")
         .iter()
         .map(|object| format!("{} {}", object.kind(), object.name()))
@@ -96,7 +96,7 @@ fn the_install_renders_with_writing_apart_from_reading() {
     ] {
         assert!(objects.iter().any(|object| object == wanted), "{wanted} is missing in {objects:?}");
     }
-    for object in lockstep_manifest::yaml::read_yaml(yaml.as_bytes(), "output").expect("it is YAML") {
+    for object in lockstep_manifest::yaml::read_yaml(yaml.as_bytes()).expect("it is YAML") {
         let role = object.kind() == "ClusterRole" && object.name() == "lockstep-read";
         let text = String::from_utf8(object.to_bytes()).expect("it is UTF-8");
         assert!(!role || !text.contains("\"create\"") && !text.contains("\"patch\""), "reading only reads");
