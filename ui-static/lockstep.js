@@ -88,7 +88,7 @@
     const r = await fetch(location.href, html); if (!r.ok) return;
     const neu = new DOMParser().parseFromString(await r.text(), 'text/html').querySelector('main');
     if (neu) { $('main').replaceWith(neu); dress(neu); tick(); } }, 1000); };
-  const open = () => { if (paused || es) return; show('wait', 'Connecting');
+  const open = () => { if (paused || es || !$('[data-live]')) return; show('wait', 'Connecting');
     es = new EventSource('/api/v1/stream' + (seen ? '?after=' + encodeURIComponent(seen) : ''));
     es.onopen = () => { last = now(); stale.hidden = true; show('live', 'Live'); };
     es.onerror = () => { show('wait', 'Reconnecting'); if (es?.readyState === 2) { es = null; setTimeout(open, 5000); } };
@@ -99,6 +99,8 @@
   const pause = () => { paused = !paused; paused ? (close(), show('paused', 'Paused ' + hms(now()))) : open(); say(paused ? 'Live updates paused' : 'Live updates on'); };
   addEventListener('visibilitychange', () => { clearTimeout(timer);
     if (document.hidden) timer = setTimeout(close, 30000); else open(); });
+  // A page that is kept for the back button must not keep its connection: six of them and the next page starves.
+  addEventListener('pagehide', close); addEventListener('pageshow', e => { if (e.persisted) open(); });
   setInterval(() => { tick();
     if (!paused && !document.hidden && now() - last > 30000) { show('stale', 'Not live'); stale.hidden = false;
       stale.textContent = `Not live. This is how things were at ${hms(last)} UTC, ${rel((now() - last) / 1000)} ago. Trying again.`; } }, 1000);
@@ -125,5 +127,5 @@
     if (/^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName) || mem.get('keys') === 'off') return;
     const k = keys.find(x => x[0] === e.key); if (k && k[2]) { e.preventDefault(); k[2](); } });
 
-  if ($('[data-live]')) { document.readyState === 'complete' ? open() : addEventListener('load', open); } tick();
+  document.readyState === 'complete' ? open() : addEventListener('load', open); tick();
 })();

@@ -1,10 +1,15 @@
-//! Serves a made-up board, to look at the page in a browser: `cargo run -p lockstep-daemon --example page [PORT]`.
+//! Serves a made-up board, to look at the page in a browser: `cargo run -p lockstep-daemon --example page [PORT] [empty|faults|live]`.
+//!
+//! With `live`, one app fails and recovers every two seconds.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
+use lockstep_daemon::board::Board;
 use lockstep_daemon::http::router_at;
 use lockstep_daemon::metrics::Metrics;
+use lockstep_reconcile::view::Word;
 use tokio_util::sync::CancellationToken;
 
 #[path = "../tests/faces/sample/mod.rs"]
@@ -37,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .hint("write heal, report or {healAfter: 5m}"),
         );
     }
-    let (faces, _publish, _orders) = sample::ends(board);
+    let (faces, publish, _orders) = sample::ends(board);
     let metrics = Arc::new(Metrics::new());
     let app = router_at(
         faces,
@@ -46,6 +51,32 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Arc::new(sample::now),
     );
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
-    axum::serve(listener, app).into_future().await?;
+    let turns = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if which == "live" {
+                publish.send_modify(turn);
+            }
+        }
+    };
+    tokio::select! {
+        served = axum::serve(listener, app).into_future() => served?,
+        () = turns => {}
+    }
     Ok(())
+}
+
+/// One app fails, or recovers.
+fn turn(board: &mut Arc<Board>) {
+    let mut next = Board::clone(board);
+    next.version += 1;
+    let key = ("prod".to_owned(), "catalog".to_owned());
+    next.changed.insert(key.clone(), next.version);
+    if let Some(app) = next.apps.get_mut(&key).map(Arc::make_mut) {
+        app.word = match app.word {
+            Word::Synced => Word::Failing,
+            _ => Word::Synced,
+        };
+    }
+    *board = Arc::new(next);
 }

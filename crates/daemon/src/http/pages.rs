@@ -318,7 +318,7 @@ async fn words_page(State(desk): State<Ctx>) -> Result<Response, Fail> {
         chrome,
         states: Word::ALL.into_iter().map(catalogue::Meaning::of).collect(),
         steps: &catalogue::STEPS,
-        reasons: &catalogue::REASONS,
+        reasons: catalogue::REASONS,
     })
 }
 

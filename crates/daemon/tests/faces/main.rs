@@ -8,3 +8,4 @@ mod sample;
 mod site;
 mod stream;
 mod webhook;
+mod words;

@@ -51,32 +51,150 @@ pub(super) const STEPS: [(&str, &str); 5] = [
     ("Health", "What was applied is doing what it should."),
 ];
 
-/// The reason catalogue: codes that stand in `reason.code` and in errors.
-pub(super) const REASONS: [(&str, &str); 49] = [
+/// The reason catalogue: codes that stand in `reason.code` and in errors. A test compares it with the sources.
+pub(super) const REASONS: &[(&str, &str)] = &[
+    (
+        "spec.invalid",
+        "The Application says something that it may not. The message names the field.",
+    ),
+    (
+        "spec.several_repositories",
+        "The Application’s sources are of several repositories or targets, which this version does not bring together.",
+    ),
+    (
+        "project.missing",
+        "The AppProject that the Application names is not there.",
+    ),
+    (
+        "project.invalid",
+        "The AppProject cannot be read. The message names the field.",
+    ),
+    (
+        "project.refused",
+        "The AppProject does not allow the repository, the destination or the kind.",
+    ),
+    (
+        "repo.unreachable",
+        "The repository does not answer. Nothing is changed until it does; it is asked again by itself.",
+    ),
+    (
+        "repo.timed_out",
+        "The repository took too long. It is asked again by itself.",
+    ),
+    (
+        "repo.rate_limited",
+        "The git host wants to be asked less often. It is asked again when it allows that.",
+    ),
+    (
+        "repo.refused",
+        "The git host refuses the login. Look at the repository Secret that the message names.",
+    ),
+    (
+        "repo.not_found",
+        "There is no such repository, or the login may not see it.",
+    ),
+    (
+        "repo.not_git",
+        "What answers at that address is no git repository.",
+    ),
+    (
+        "repo.redirected",
+        "The address redirects elsewhere, and a login is not sent there. Write the new address.",
+    ),
+    (
+        "repo.plain_http",
+        "A login would go over plain http. Use https.",
+    ),
+    (
+        "repo.unsupported",
+        "The address is of a kind that this version does not fetch from.",
+    ),
+    (
+        "repo.no_such_target",
+        "The branch, tag or commit is not in the repository. Nothing is deleted because of that.",
+    ),
+    (
+        "repo.ref_missing",
+        "The branch, tag or commit is not in the repository any more. Nothing is deleted because of that.",
+    ),
+    (
+        "repo.ambiguous_target",
+        "The target names more than one thing. Write refs/heads/… or refs/tags/… in full.",
+    ),
+    (
+        "repo.not_a_commit",
+        "The target names something that is no commit.",
+    ),
+    (
+        "repo.too_large",
+        "The repository is larger than the configuration allows.",
+    ),
+    (
+        "repo.corrupt",
+        "What the git host sent does not hold together. It is fetched again.",
+    ),
+    (
+        "repo.unreadable",
+        "The fetched commit cannot be read. It is fetched again.",
+    ),
+    (
+        "repo.storage",
+        "The cache of repositories cannot be written. Look at the daemon’s directory.",
+    ),
+    (
+        "repo.disk_full",
+        "The disk of the cache of repositories is full.",
+    ),
     (
         "render.field_unknown",
         "A file has a field that its reader does not know. The message names file and line.",
+    ),
+    (
+        "render.field_type",
+        "A field has a value of the wrong kind. The message names file and line.",
+    ),
+    (
+        "render.invalid",
+        "A file says something that cannot be. The message names file and line.",
+    ),
+    (
+        "render.yaml",
+        "A file is no YAML. The message names file and line.",
     ),
     (
         "render.file_missing",
         "A file that another one names is not in the commit.",
     ),
     (
-        "render.empty",
-        "The commit renders to nothing. Deleting everything needs automated.allowEmpty or a person.",
+        "render.path_missing",
+        "The folder that the Application names is not in the commit.",
+    ),
+    (
+        "render.kustomization_missing",
+        "A folder that is used as a kustomization has no kustomization file.",
+    ),
+    (
+        "render.outside",
+        "A file names something outside the repository.",
+    ),
+    (
+        "render.remote",
+        "A kustomization names something in another repository, which is not fetched.",
+    ),
+    (
+        "render.unsupported",
+        "A file uses something that this version does not render. The message names it.",
+    ),
+    ("render.unreadable", "A file cannot be read as text."),
+    (
+        "render.limit",
+        "Rendering would cost more than it may. The message names the limit.",
     ),
     ("render.timeout", "Rendering took longer than it may."),
+    ("render.empty", "The commit renders to nothing."),
     (
-        "repo.unreachable",
-        "The repository does not answer. Nothing is changed until it does; it is asked again by itself.",
-    ),
-    (
-        "repo.refused",
-        "The repository refuses the login. Look at the repository Secret that the message names.",
-    ),
-    (
-        "repo.ref_missing",
-        "The branch, tag or commit is not in the repository. Nothing is deleted because of that.",
+        "render.panic",
+        "Rendering this commit broke Lockstep. This is a bug; the commit is not tried again.",
     ),
     (
         "diff.forbidden",
@@ -111,6 +229,7 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "apply.namespace_missing",
         "The namespace is not there. CreateNamespace=true makes it.",
     ),
+    ("health.degraded", "An object says that it failed."),
     (
         "health.crashloop",
         "A container starts and ends again and again.",
@@ -122,7 +241,6 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "health.deadline",
         "It did not become healthy within its deadline.",
     ),
-    ("health.degraded", "An object says that it failed."),
     (
         "held.approval",
         "The environment wants a person to let new commits through: look at the plan, then sync.",
@@ -140,13 +258,28 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "Something is to be deleted, and the environment wants a person to let that through.",
     ),
     (
+        "held.prune_off",
+        "Something is no longer in git, and policy or Prune=false keeps it.",
+    ),
+    (
+        "held.empty_render",
+        "The commit renders to nothing. Deleting everything needs automated.allowEmpty, or a person.",
+    ),
+    (
         "held.hook",
         "An object is a hook; this version does not run hooks, so it is never applied as an ordinary object.",
     ),
-    ("held.shared", "Another app has the same object in git."),
+    (
+        "held.shared",
+        "The object is not this app’s to change: another app has it in git, or it carries no mark of ours.",
+    ),
+    (
+        "held.owned_by_other",
+        "Another app has the same object in git.",
+    ),
     (
         "held.project",
-        "The AppProject does not allow the repository, the destination or the kind.",
+        "The AppProject does not allow something that git wants.",
     ),
     (
         "held.environment",
@@ -180,15 +313,27 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "unknown.first_check",
         "The first comparison is not done yet.",
     ),
+    (
+        "config.invalid",
+        "The configuration file is wrong, so the last good one stays in force. lockstep validate shows every mistake.",
+    ),
+    (
+        "config.cluster",
+        "The way to the API server cannot be read: the kubeconfig, or the pod’s service account.",
+    ),
+    (
+        "lease.lost",
+        "This replica does not hold the lease, so it writes nothing.",
+    ),
     ("app.not_found", "No app has that name in that environment."),
     ("app.gone", "The app’s Application was deleted."),
     (
-        "access.token",
-        "A token is needed: lockstep token create NAME makes one.",
+        "plan.none",
+        "Cluster and git have not been compared yet, so there is no plan.",
     ),
     (
-        "access.no_tokens",
-        "Nobody may write yet: lockstep token create NAME makes the first token.",
+        "operation.not_found",
+        "The last operations are remembered; older ones are in the history of their app.",
     ),
     (
         "sync.plan_changed",
@@ -199,6 +344,36 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "A sync says which plan it approves: the digest that …/plan shows.",
     ),
     ("sync.running", "A sync of the app runs already."),
+    ("sync.in_flight", "The same request is being worked on."),
+    (
+        "sync.idempotency_key",
+        "An idempotency key stands for one request; another request needs another key.",
+    ),
+    ("sync.body", "The body of the sync is not what it takes."),
+    (
+        "sync.revision",
+        "A sync goes to the target, or to a complete commit id.",
+    ),
+    (
+        "sync.other_revision",
+        "The app syncs by itself to its target, so a sync to another commit would be undone at once.",
+    ),
+    (
+        "sync.unsupported",
+        "Argo CD has a sync of that kind, Lockstep has not.",
+    ),
+    (
+        "access.token",
+        "A token is needed: lockstep token create NAME makes one.",
+    ),
+    (
+        "access.no_tokens",
+        "Nobody may write yet: lockstep token create NAME makes the first token.",
+    ),
+    (
+        "access.cross_site",
+        "A browser may not be made to write by another site.",
+    ),
     (
         "webhook.no_secret",
         "Without a secret nobody’s word can be trusted, so the webhook is off. Repositories are polled.",
@@ -208,12 +383,49 @@ pub(super) const REASONS: [(&str, &str); 49] = [
         "The delivery is not signed with the secret that Lockstep has.",
     ),
     (
+        "webhook.body",
+        "The delivery is signed, but it is not the JSON of a push.",
+    ),
+    (
+        "stream.full",
+        "Every live stream is taken. The page works without, and says as of when it is.",
+    ),
+    ("http.not_found", "There is nothing at that address."),
+    (
+        "http.method",
+        "The address does not take that method; the header Allow says which it takes.",
+    ),
+    (
+        "http.body_too_large",
+        "The body is larger than http.limits.body of the configuration, or than a sync can be.",
+    ),
+    (
+        "http.media_type",
+        "The body is to be declared as application/json.",
+    ),
+    (
+        "http.bad_request",
+        "A part of the address or the body is not what the address takes.",
+    ),
+    (
+        "http.timeout",
+        "The request took longer than http.limits.timeout of the configuration.",
+    ),
+    (
+        "http.refused",
+        "The request was refused; the status says why.",
+    ),
+    (
         "lockstep.starting",
         "Not every Application has been read yet; this takes seconds.",
     ),
     (
         "lockstep.standby",
         "Another replica holds the lease and does the work.",
+    ),
+    (
+        "lockstep.busy",
+        "The engine has too much to do, or did not answer in time.",
     ),
     (
         "lockstep.internal",
