@@ -142,6 +142,11 @@ pub fn read_objects(text: &[u8], file: &str, limits: &Limits) -> Result<Vec<Mani
         .collect()
 }
 
+/// What a word means when it stands without quotes.
+pub fn meaning(dialect: Dialect, word: &str) -> Tag {
+    scalar::resolve(dialect, word)
+}
+
 /// One node as an object with its places. Errors: it is none, or has a value that JSON does not.
 pub fn manifest(node: &Node) -> Result<Manifest, YamlError> {
     let value = node

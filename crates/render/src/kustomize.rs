@@ -19,6 +19,7 @@ mod names;
 mod order;
 mod patch;
 mod plugins;
+mod printed;
 mod references;
 mod replacements;
 mod resource;
@@ -32,14 +33,15 @@ mod variables;
 
 use lockstep_manifest::Manifest;
 use lockstep_tree::RelPath;
+use serde_json::Value;
 
 use crate::error::RenderError;
 use crate::reading::Reading;
 
-/// Builds the kustomization in a folder.
+/// Builds the kustomization in a folder: its objects, and how they are printed where that is something else.
 pub(crate) fn build(
     reading: &mut Reading<'_>,
     folder: &RelPath,
-) -> Result<Vec<Manifest>, RenderError> {
+) -> Result<Vec<(Manifest, Option<Value>)>, RenderError> {
     build::Build::new(reading).whole(folder)
 }

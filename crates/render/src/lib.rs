@@ -10,12 +10,13 @@ pub mod kustomize;
 mod limits;
 mod reading;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_app::{Source, SourceType};
 use lockstep_manifest::Manifest;
-use lockstep_manifest::yaml::print_manifests;
+use lockstep_manifest::yaml::{print_manifests, print_value};
 use lockstep_tree::{RelPath, Tree};
+use serde_json::Value;
 
 pub use error::RenderError;
 pub use limits::Limits;
@@ -41,6 +42,8 @@ pub struct Rendered {
     pub read: BTreeSet<RelPath>,
     /// What the author should know and nothing fails for.
     pub warnings: Vec<String>,
+    /// What is printed for the object at an index, where an API server would not take that as it is.
+    odd: BTreeMap<usize, Value>,
 }
 
 /// Names of a kustomization file, as the reference looks for them.
@@ -59,19 +62,19 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
     if !reading.is_folder(&folder)? {
         return Err(no_such_path());
     }
-    let (kind, manifests) = match &source.kind {
+    let (kind, (manifests, odd)) = match &source.kind {
         SourceType::Directory(options) => (
             Kind::Directory,
-            directory::objects(&mut reading, &folder, options)?,
+            plain(directory::objects(&mut reading, &folder, options)?),
         ),
-        SourceType::Kustomize => (Kind::Kustomize, kustomize::build(&mut reading, &folder)?),
+        SourceType::Kustomize => (Kind::Kustomize, kustomization(&mut reading, &folder)?),
         SourceType::Detect => {
-            let mut kustomization = false;
+            let mut found = false;
             for name in KUSTOMIZATION_FILES {
-                kustomization |= reading.is_file(&reading.below(&folder, name)?)?;
+                found |= reading.is_file(&reading.below(&folder, name)?)?;
             }
-            if kustomization {
-                (Kind::Kustomize, kustomize::build(&mut reading, &folder)?)
+            if found {
+                (Kind::Kustomize, kustomization(&mut reading, &folder)?)
             } else if reading.is_file(&reading.below(&folder, "Chart.yaml")?)? {
                 return Err(RenderError::Unsupported {
                     place: reading::start_of(&reading.below(&folder, "Chart.yaml")?),
@@ -84,7 +87,7 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
                 let options = lockstep_app::app::Directory::default();
                 (
                     Kind::Directory,
-                    directory::objects(&mut reading, &folder, &options)?,
+                    plain(directory::objects(&mut reading, &folder, &options)?),
                 )
             }
         }
@@ -94,10 +97,38 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
         kind,
         read: reading.read,
         warnings: reading.warnings,
+        odd,
     })
+}
+
+type Objects = (Vec<Manifest>, BTreeMap<usize, Value>);
+
+fn plain(manifests: Vec<Manifest>) -> Objects {
+    (manifests, BTreeMap::new())
+}
+
+fn kustomization(reading: &mut Reading<'_>, folder: &RelPath) -> Result<Objects, RenderError> {
+    let (mut manifests, mut odd) = plain(Vec::new());
+    for (at, (manifest, printed)) in kustomize::build(reading, folder)?.into_iter().enumerate() {
+        manifests.push(manifest);
+        odd.extend(printed.map(|value| (at, value)));
+    }
+    Ok((manifests, odd))
 }
 
 /// The text that `kustomize build` prints for what was rendered.
 pub fn print(rendered: &Rendered) -> String {
-    print_manifests(&rendered.manifests)
+    if rendered.odd.is_empty() {
+        return print_manifests(&rendered.manifests);
+    }
+    let texts =
+        rendered
+            .manifests
+            .iter()
+            .enumerate()
+            .map(|(at, manifest)| match rendered.odd.get(&at) {
+                Some(value) => print_value(value),
+                None => print_manifests(std::slice::from_ref(manifest)),
+            });
+    texts.collect::<Vec<_>>().join("---\n")
 }

@@ -1,7 +1,7 @@
 //! A document as a tree that keeps order, text and place.
 
 use base64::Engine as _;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::pointer_below;
 use super::scalar;
@@ -31,14 +31,22 @@ pub struct Scalar {
     pub tag: Tag,
     /// Its text, without quotes and escapes.
     pub text: String,
+    /// It was written as a folded block (`>`), which the reference does not copy faithfully.
+    pub folded: bool,
 }
 
 impl Scalar {
     /// A text.
     pub fn text(text: impl Into<String>) -> Self {
+        Self::new(Tag::Text, text)
+    }
+
+    /// Anything else, by its text.
+    pub fn new(tag: Tag, text: impl Into<String>) -> Self {
         Self {
-            tag: Tag::Text,
+            tag,
             text: text.into(),
+            folded: false,
         }
     }
 }
@@ -98,10 +106,7 @@ impl Node {
     /// A whole number.
     pub fn int(number: i64, place: Place) -> Self {
         Self::new(
-            Content::Scalar(Scalar {
-                tag: Tag::Int,
-                text: number.to_string(),
-            }),
+            Content::Scalar(Scalar::new(Tag::Int, number.to_string())),
             place,
         )
     }
@@ -109,10 +114,7 @@ impl Node {
     /// A truth value.
     pub fn bool(truth: bool, place: Place) -> Self {
         Self::new(
-            Content::Scalar(Scalar {
-                tag: Tag::Bool,
-                text: truth.to_string(),
-            }),
+            Content::Scalar(Scalar::new(Tag::Bool, truth.to_string())),
             place,
         )
     }
@@ -129,13 +131,7 @@ impl Node {
 
     /// `null`.
     pub fn null(place: Place) -> Self {
-        Self::new(
-            Content::Scalar(Scalar {
-                tag: Tag::Null,
-                text: "null".to_owned(),
-            }),
-            place,
-        )
+        Self::new(Content::Scalar(Scalar::new(Tag::Null, "null")), place)
     }
 
     /// Is it `null`?
@@ -329,7 +325,7 @@ impl Node {
 
     /// A node from JSON, everything at one place.
     pub fn from_value(value: &Value, place: &Place) -> Self {
-        let scalar = |tag, text: String| Content::Scalar(Scalar { tag, text });
+        let scalar = |tag, text: String| Content::Scalar(Scalar::new(tag, text));
         let content = match value {
             Value::Null => scalar(Tag::Null, "null".to_owned()),
             Value::Bool(truth) => scalar(Tag::Bool, truth.to_string()),
@@ -415,14 +411,4 @@ pub(super) fn binary(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD
         .decode(packed)
         .ok()
-}
-
-/// A number as JSON has it; whole ones without a point.
-impl From<i64> for Scalar {
-    fn from(number: i64) -> Self {
-        Self {
-            tag: Tag::Int,
-            text: Number::from(number).to_string(),
-        }
-    }
 }

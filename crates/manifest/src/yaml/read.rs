@@ -208,7 +208,7 @@ impl<'l> Reader<'l> {
                 let wrong = |what: &str| {
                     YamlError::at(place, format!("{text:?} is tagged {what} and is none"))
                 };
-                match tag.core_suffix() {
+                match tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() {
                     Some("int") if found == Tag::Int => Tag::Int,
                     Some("int") => return Err(wrong("a whole number")),
                     Some("float") if matches!(found, Tag::Int | Tag::Float) => Tag::Float,
@@ -242,14 +242,12 @@ impl<'l> Reader<'l> {
         };
         if self.dialect == Dialect::Kubectl && tag == Tag::Bool {
             let truth = scalar::truth(self.dialect, &text).unwrap_or_default();
-            return Ok(Scalar {
-                tag,
-                text: truth.to_string(),
-            });
+            return Ok(Scalar::new(tag, truth.to_string()));
         }
         Ok(Scalar {
             tag,
             text: text.into_owned(),
+            folded: style == ScalarStyle::Folded,
         })
     }
 
@@ -434,10 +432,7 @@ fn key_text(key: Scalar) -> Scalar {
         Tag::Null => "null".to_owned(),
         Tag::Bool | Tag::Text | Tag::Date => key.text,
     };
-    Scalar {
-        tag: Tag::Text,
-        text,
-    }
+    Scalar::text(text)
 }
 
 /// What `<<` brings: keys of its own win, then those of the first map named.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockstep_manifest::yaml::{self, Dialect, Node};
 use lockstep_manifest::{Manifest, Place};
 use lockstep_tree::{EntryKind, RelPath};
+use serde_json::Value;
 
 use super::config::Config;
 use super::file::{self, File};
@@ -15,7 +16,8 @@ use super::set::Resources;
 use super::take::Text;
 use super::variables::Variable;
 use super::{
-    generate, images, labels, names, order, patch, plugins, references, replacements, variables,
+    generate, images, labels, names, order, patch, plugins, printed, references, replacements,
+    variables,
 };
 use crate::error::RenderError;
 use crate::reading::{Reading, start_of};
@@ -65,7 +67,10 @@ impl<'r, 't> Build<'r, 't> {
     }
 
     /// Builds the folder and everything that is done once, at the end.
-    pub(crate) fn whole(&mut self, folder: &RelPath) -> Result<Vec<Manifest>, RenderError> {
+    pub(crate) fn whole(
+        &mut self,
+        folder: &RelPath,
+    ) -> Result<Vec<(Manifest, Option<Value>)>, RenderError> {
         let folder = self
             .real_folder(folder, &start_of(folder))?
             .unwrap_or_else(|| folder.clone());
@@ -88,12 +93,12 @@ impl<'r, 't> Build<'r, 't> {
         order::sort(&mut resources, file.sort.as_ref());
         resources
             .into_iter()
-            .map(|resource| self.manifest(resource))
+            .map(|resource| self.object(resource))
             .collect()
     }
 
-    /// The object as it is printed.
-    fn manifest(&self, mut resource: Resource) -> Result<Manifest, RenderError> {
+    /// The object as it is printed, and its value where an API server would not take that.
+    fn object(&self, mut resource: Resource) -> Result<(Manifest, Option<Value>), RenderError> {
         self.metadata.write(&mut resource)?;
         let not_written = |place: &Place, what: String| {
             RenderError::invalid_hint(
@@ -102,15 +107,37 @@ impl<'r, 't> Build<'r, 't> {
                 "correct the value; JSON, and so Kubernetes, does not have it",
             )
         };
-        finish_annotations(&mut resource.node);
         let place = resource.node.place.clone();
-        let value = resource
-            .node
-            .to_value()
-            .map_err(|e| not_written(&e.place, e.what))?;
-        let manifest = Manifest::from_value(value)
-            .map_err(|e| not_written(&place, format!("not an object: {e}")))?;
-        Ok(manifest.with_places(resource.node.places()))
+        let places = resource.node.places();
+        let mut node = resource.node;
+        printed::finish(&mut node);
+        let value = node.to_value().map_err(|e| not_written(&e.place, e.what))?;
+        // `name: 123` is printed as the number it is; what is applied is a text.
+        let odd = value
+            .pointer("/metadata/name")
+            .is_some_and(|name| !name.is_string())
+            .then(|| value.clone());
+        let value = match odd {
+            None => value,
+            Some(_) => {
+                if let Some(metadata) = node.get_mut("metadata") {
+                    let name = metadata
+                        .get("name")
+                        .and_then(Node::as_written)
+                        .map(str::to_owned);
+                    metadata.set("name", Node::text(name.unwrap_or_default(), place.clone()));
+                }
+                node.to_value().map_err(|e| not_written(&e.place, e.what))?
+            }
+        };
+        let manifest = Manifest::from_value(value).map_err(|e| {
+            RenderError::invalid_hint(
+                &place,
+                format!("not an object: {e}"),
+                "complete it, or remove it",
+            )
+        })?;
+        Ok((manifest.with_places(places), odd))
     }
 
     /// One folder's own resources and steps, into `all`.
@@ -247,7 +274,7 @@ impl<'r, 't> Build<'r, 't> {
                     resource::resources(self.documents(&text, Dialect::Kustomize, &path)?)?
                 {
                     self.metadata.loaded(&mut resource, &path);
-                    all.resources.append(take_hash_mark(resource))?;
+                    all.resources.append(resource)?;
                 }
             }
             None => return Err(missing(entry, &path)),
@@ -445,50 +472,5 @@ fn without_user(text: &str) -> String {
             format!("{scheme}://{}", &rest[cut..])
         }
         None => text.to_owned(),
-    }
-}
-
-/// The reference's own annotation by which a generator of another kind asks for a hash.
-fn take_hash_mark(mut resource: Resource) -> Resource {
-    const MARK: &str = "kustomize.config.k8s.io/needs-hash";
-    if resource
-        .texts_of("annotations")
-        .iter()
-        .any(|(key, value)| *key == MARK && *value == "true")
-    {
-        resource.hashed = true;
-    }
-    if let Some(annotations) = resource
-        .node
-        .get_mut("metadata")
-        .and_then(|m| m.get_mut("annotations"))
-    {
-        annotations.remove(MARK);
-    }
-    resource
-}
-
-/// Annotations are texts in the end, each as it was written; an empty map of them goes.
-fn finish_annotations(node: &mut Node) {
-    use lockstep_manifest::yaml::{Content, Tag};
-    let Some(metadata) = node.get_mut("metadata") else {
-        return;
-    };
-    let Some(annotations) = metadata.get_mut("annotations") else {
-        return;
-    };
-    let Some(pairs) = annotations.as_map_mut() else {
-        return;
-    };
-    if pairs.is_empty() {
-        metadata.remove("annotations");
-        return;
-    }
-    for pair in pairs {
-        if let Content::Scalar(scalar) = &mut pair.value.content {
-            if scalar.tag != Tag::Null {
-                scalar.tag = Tag::Text;
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Labels and annotations.
 
-use lockstep_manifest::yaml::Node;
+use lockstep_manifest::yaml::{self, Dialect, Node, Tag};
 
 use super::build::Accumulated;
 use super::config::Which;
@@ -76,6 +76,16 @@ pub(crate) fn set_all(
     let Some((_, first)) = pairs.first() else {
         return Ok(());
     };
+    for (key, value) in pairs {
+        // The reference writes these keys without quotes and cannot read them back.
+        if yaml::meaning(Dialect::Kustomize, key) != Tag::Text {
+            return Err(RenderError::invalid_hint(
+                &value.place,
+                format!("the key {key:?} is read as something else than a text"),
+                "quote it if it was not, or take another key",
+            ));
+        }
+    }
     for resource in all.resources.list_mut() {
         let gvk = resource.gvk();
         for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {

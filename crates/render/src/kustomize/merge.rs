@@ -201,9 +201,14 @@ impl<'o> Merge<'o> {
         let mut new = Vec::new();
         for item in items {
             let at = find(&old, item, &valid);
+            let slot = at.and_then(|at| old.get_mut(at));
+            // With several keys the reference leaves what it merged where it was.
+            if let Some(slot) = slot.filter(|_| valid.len() > 1) {
+                *slot = self.value(slot.take(), item, schema, &ListRule::Replace)?;
+                continue;
+            }
             let dest = at.and_then(|at| old.get_mut(at)).and_then(Option::take);
-            let merged = self.value(dest, item, schema, &ListRule::Replace)?;
-            new.extend(merged);
+            new.extend(self.value(dest, item, schema, &ListRule::Replace)?);
         }
         new.extend(old.into_iter().flatten());
         Ok(new)

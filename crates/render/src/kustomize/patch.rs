@@ -352,10 +352,31 @@ pub(crate) fn json6902(
             "the JSON patch has no operations",
         ));
     }
+    // What the target does not say may be anything.
     let gvk = resource::Gvk::new(&target.group, &target.version, &target.kind);
-    let id = Id::new(gvk, &target.name, &target.namespace);
-    let Some(resource) = all.resources.by_any_id(&id, &patch.place)? else {
-        return Err(no_match(&id, &patch.place));
+    let meant = |id: &Id| {
+        id.name == target.name
+            && id.gvk.is_selected_by(&gvk)
+            && (target.namespace.is_empty()
+                || id.namespace == Id::new(id.gvk.clone(), "", &target.namespace).namespace)
     };
+    let mut found = all
+        .resources
+        .list_mut()
+        .iter_mut()
+        .filter(|resource| meant(&resource.id()) || resource.past_ids().iter().any(meant));
+    let resource = found.next().ok_or_else(|| {
+        no_match(
+            &Id::new(gvk.clone(), &target.name, &target.namespace),
+            &patch.place,
+        )
+    })?;
+    if let Some(second) = found.next() {
+        return Err(RenderError::invalid_hint(
+            &patch.place,
+            format!("the target means {} and {}", resource.id(), second.id()),
+            "add group, version, kind or namespace",
+        ));
+    }
     json::apply(&mut resource.node, &operations)
 }

@@ -23,7 +23,7 @@ fn configurations(
     entry: &Text,
 ) -> Result<Vec<Node>, RenderError> {
     if entry.text.contains('\n') || entry.text.trim_start().starts_with('{') {
-        return Ok(Source::inline(entry).documents(build, Dialect::Kubectl)?);
+        return Ok(Source::inline(entry).documents(build, Dialect::Kustomize)?);
     }
     let path = build.path(here, entry)?;
     let found = build.reading.find(&path, &entry.place)?;
@@ -37,7 +37,7 @@ fn configurations(
             .collect());
     }
     let (text, path) = build.load(here, entry)?;
-    build.documents(&text, Dialect::Kubectl, &path)
+    build.documents(&text, Dialect::Kustomize, &path)
 }
 
 fn text<'n>(node: &'n Node, keys: &[&str]) -> &'n str {

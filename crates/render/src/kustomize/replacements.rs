@@ -1,7 +1,7 @@
 //! `replacements`: a field of one object copied into fields of others.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Dialect, Node, Pair, Scalar, Tag};
+use lockstep_manifest::yaml::{self, Content, Dialect, Node, Pair, Scalar, Tag};
 use regex::Regex;
 
 use super::build::{Accumulated, Build, Here};
@@ -545,13 +545,7 @@ impl Walk<'_> {
         match self.parts.get(at) {
             // The end: a place to put the value into, of its kind and type.
             None => match &self.value.content {
-                Content::Scalar(scalar) => Node::new(
-                    Content::Scalar(Scalar {
-                        tag: scalar.tag,
-                        text: String::new(),
-                    }),
-                    place,
-                ),
+                Content::Scalar(_) => Node::new(Content::Scalar(Scalar::new(Tag::Null, "")), place),
                 Content::List(_) | Content::Map(_) => Node::null(place),
             },
             Some(part) if condition(part).is_some() || part.parse::<usize>().is_ok() => {
@@ -587,7 +581,7 @@ impl Walk<'_> {
             // A scalar keeps what it is, and takes the text alone.
             (Content::Scalar(there), Content::Scalar(new)) => {
                 if there.tag == Tag::Null {
-                    there.tag = new.tag;
+                    there.tag = yaml::meaning(Dialect::Kustomize, &new.text);
                 }
                 there.text = new.text;
                 node.place = value.place;

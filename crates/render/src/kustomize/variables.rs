@@ -1,7 +1,7 @@
 //! `vars`: fields of objects put into texts of others, at the very end.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Node, Scalar, Tag};
+use lockstep_manifest::yaml::{Content, Node, Scalar};
 
 use super::build::Accumulated;
 use super::config::Which;
@@ -269,12 +269,6 @@ fn put_scalar(node: &mut Node, values: &Values) {
     out.push_str(rest);
     if out != text {
         let place = used.unwrap_or(&node.place).clone();
-        *node = Node::new(
-            Content::Scalar(Scalar {
-                tag: Tag::Text,
-                text: out,
-            }),
-            place,
-        );
+        *node = Node::new(Content::Scalar(Scalar::text(out)), place);
     }
 }
