@@ -174,15 +174,16 @@ impl Making<'_> {
             self.skip(id, Unstepped::OwnedByOther { app: app.clone() });
             return;
         }
-        match (self.facts.kinds)(&id.group_kind()) {
-            KindView::Observed | KindView::NotServed => {}
+        let seen = match (self.facts.kinds)(&id.group_kind()) {
+            KindView::Observed => self.observed.objects.get(id),
+            KindView::NotServed => None, // whatever we saw of it went with its definition
             KindView::Unobserved(fault) => {
                 self.skip(id, Unstepped::Unobserved(fault));
                 return;
             }
-        }
+        };
         let entry = self.inventory.entries.get(id);
-        let reason = match self.observed.objects.get(id) {
+        let reason = match seen {
             None if entry.is_some_and(|entry| entry.uid.is_some()) => Reason::Recreate,
             None => Reason::Create,
             Some(seen) if seen.terminating => {

@@ -64,6 +64,10 @@ impl Life {
         resource_version: u64,
         now: Timestamp,
     ) -> bool {
+        if let (Phase::Applying(_), Some(uid)) = (&self.phase, uid) {
+            // The watch may say that an object is gone before the answer to our apply says that it was made.
+            self.gone_meanwhile.insert(uid.clone());
+        }
         let Some(old) = self.observed.objects.get(id) else {
             return self.deleting.contains(id) && self.confirm_deleted(id, now);
         };
@@ -284,7 +288,8 @@ impl Life {
                 self.record.dirty = true;
             }
             let known = self.observed.objects.get(&step.id);
-            if known.is_none_or(|known| known.resource_version <= seen.resource_version) {
+            let is_newest = known.is_none_or(|known| known.resource_version <= seen.resource_version);
+            if is_newest && !self.gone_meanwhile.contains(&seen.uid) {
                 self.observed.objects.insert(step.id.clone(), seen);
             }
         }
@@ -429,6 +434,7 @@ impl Life {
                 self.inventory_changes.push((step.id.clone(), true));
             }
         }
+        self.gone_meanwhile.clear();
         self.healing = made
             .front
             .iter()

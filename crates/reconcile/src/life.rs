@@ -150,6 +150,8 @@ pub struct Life {
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
     /// What is being put back right now, and since when it differed.
     pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
+    /// The uids of what was said to be gone while the front was being carried out.
+    pub(crate) gone_meanwhile: BTreeSet<Uid>,
     /// We made the destination's namespace, and the watch has not said so yet.
     pub(crate) namespace_made: bool,
     pub(crate) deleting: BTreeSet<ObjectId>,
@@ -210,6 +212,7 @@ impl Life {
             drift_live: BTreeMap::new(),
             heals: BTreeMap::new(),
             healing: BTreeMap::new(),
+            gone_meanwhile: BTreeSet::new(),
             namespace_made: false,
             deleting: BTreeSet::new(),
             approval: Approval::default(),

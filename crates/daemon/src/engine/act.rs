@@ -36,6 +36,9 @@ struct Hands {
     project: Result<Arc<Project>, Fault>,
     set: String,
     before: BTreeMap<ObjectId, Arc<Manifest>>,
+    /// Which object was seen under each name: that one is changed, or none. Otherwise an object that somebody deletes
+    /// just now would be made again under a record that names the old uid, and never be deleted after a crash.
+    seen: BTreeMap<ObjectId, Uid>,
 }
 
 impl Engine {
@@ -79,6 +82,11 @@ impl Engine {
             .iter()
             .filter_map(|step| Some((step.id.clone(), Arc::clone(life.before(&step.id)?))))
             .collect();
+        let observed = &life.observed().objects;
+        let seen = steps
+            .iter()
+            .filter_map(|step| Some((step.id.clone(), observed.get(&step.id)?.uid.clone())))
+            .collect();
         let hands = Arc::new(Hands {
             cluster: self.cluster.clone(),
             lease: Arc::clone(&self.lease),
@@ -86,6 +94,7 @@ impl Engine {
             set: Self::set_of(key),
             app: Arc::new(app),
             before,
+            seen,
         });
         let news = self.news.clone();
         let metrics = Arc::clone(&self.metrics);
@@ -197,7 +206,8 @@ impl Hands {
                 Err(error) => return Outcome::Failed(error.fault()),
             }
         }
-        let write = Write::apply(body);
+        let mut write = Write::apply(body);
+        write.preconditions.uid = self.seen.get(&step.id).cloned();
         let authorized = if step.reason == Reason::Namespace {
             project.authorize_namespace(&self.app, write)
         } else {

@@ -248,6 +248,23 @@ fn a_kind_that_is_not_served_and_that_nothing_brings_is_held_alone() {
 }
 
 #[test]
+fn an_object_whose_definition_went_is_made_again_once_its_kind_is_served() {
+    let widget = crate::case::object("example.org/v1", "Widget", "w", serde_json::json!({}));
+    let mut case = Case::synced(vec![crate::case::crd("example.org", "Widget", "Namespaced"), widget]);
+    case.kind("example.org", "Widget", lockstep_plan::KindView::NotServed);
+    let crd = "apiextensions.k8s.io/CustomResourceDefinition widgets.example.org";
+    assert_eq!(
+        case.told(),
+        [
+            "+ example.org/Widget shop/w: deleted from the cluster; waits until the API server serves \
+             example.org/v1 Widget"
+                .to_owned(),
+            format!(". {crd}: as git wants it"),
+        ]
+    );
+}
+
+#[test]
 fn keeping_a_commit_puts_back_drift_and_goes_on_with_what_is_missing() {
     let mut case = Case::synced(vec![config_map("a"), config_map("b"), config_map("c")]);
     case.mode = Mode::Heal;

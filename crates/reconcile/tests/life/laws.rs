@@ -182,7 +182,7 @@ fn assert_converged(world: &mut World, key: &AppKey, wanted: &[Manifest]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn when_faults_stop_cluster_and_git_say_the_same_and_a_restart_then_writes_nothing(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use lockstep_app::app::{App, AppKey, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_manifest::{GroupKind, Manifest, ObjectId, marks};
+use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::{Action, Desired, KindView, Reason, Seen, Step, Wanted, prepare};
 use lockstep_reconcile::view::{AppView, CommitView, HistoryView};
 use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused, Outcome, Recalled, Slot};
@@ -36,7 +36,8 @@ enum Item {
     Namespaces(BTreeSet<String>),
     Ready(ObjectId),
     Claim(AppKey, u64, lockstep_reconcile::RecordDraft),
-    Step(AppKey, u64, Step),
+    /// With the uid of the object that was seen when it was asked for.
+    Step(AppKey, u64, Step, Option<Uid>),
 }
 
 /// One app, as the daemon has it.
@@ -154,7 +155,6 @@ impl World {
         self.wakes.clear();
         self.old_news.clear();
         self.namespaces = None;
-        self.lanes.retain(|lane, _| *lane == Lane::Controllers);
         self.start();
         for app in self.apps.values().cloned().collect::<Vec<_>>() {
             self.begin(&app);
@@ -166,7 +166,8 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.server.events.clear();
+        self.spread_events();
+        self.lanes.retain(|lane, _| *lane == Lane::Controllers);
         let now = self.server.namespaces();
         self.lane(Lane::Namespaces).push_back(Item::Namespaces(now));
     }
@@ -359,8 +360,8 @@ impl World {
                     self.lane(task).extend(read);
                 }
             }
-            Item::Step(key, turn, step) => {
-                let outcome = self.carry_out(&key, &step);
+            Item::Step(key, turn, step, uid) => {
+                let outcome = self.carry_out(&key, &step, uid.as_ref());
                 let event = Event::Applied { turn, id: step.id, outcome };
                 self.lane(lane.clone()).push_front(Item::Tell(key, event));
             }
@@ -542,9 +543,13 @@ impl World {
             self.writes.push(format!("{} {step}", key.name));
         }
         let done = Item::Tell(key.clone(), Event::FrontDone { turn });
+        let observed = self.life(key).observed();
         let items: Vec<Item> = steps
             .into_iter()
-            .map(|step| Item::Step(key.clone(), turn, step))
+            .map(|step| {
+                let uid = observed.objects.get(&step.id).map(|seen| seen.uid.clone());
+                Item::Step(key.clone(), turn, step, uid)
+            })
             .chain([done.clone()])
             .collect();
         self.task(items);
@@ -555,10 +560,16 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, key: &AppKey, step: &Step) -> Outcome {
+    fn carry_out(&mut self, key: &AppKey, step: &Step, uid: Option<&Uid>) -> Outcome {
         let refuse = |blame| Outcome::Failed(Fault::new(blame, "apply.refused", "the server refused it"));
         if let Some(blame) = self.refuses.get(&step.id) {
             return refuse(*blame);
+        }
+        // What was seen is changed, or nothing is: it is not made again under a record that names another uid.
+        let live = self.server.objects.get(&step.id).map(|live| &live.uid);
+        if matches!(step.action, Action::Apply(_)) && uid.is_some() && live != uid {
+            let why = "it is not the object that was seen";
+            return Outcome::Failed(Fault::new(Blame::Environment, "apply.conflict", why));
         }
         match &step.action {
             Action::Apply(wanted) => match self.server.apply(&self.body(wanted)) {
