@@ -36,7 +36,14 @@ fn build() -> Result<PathBuf> {
     let release = !cfg!(debug_assertions);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "lockstep"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--bin",
+            "lockstep",
+        ])
         .current_dir(workspace());
     if release {
         cargo.arg("--release");
@@ -146,6 +153,11 @@ impl Daemon {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Waits until it has ended, and answers with how.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
     }
 
     /// SIGTERM; answers with how it ended and how long that took.
