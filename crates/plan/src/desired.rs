@@ -68,7 +68,9 @@ impl Desired {
     /// The object of this name, if git wants it.
     pub fn get(&self, id: &ObjectId) -> Option<&Arc<Wanted>> {
         let object = |at: &u32| self.objects.get(usize::try_from(*at).ok()?);
-        let found = self.by_id.binary_search_by(|at| object(at).map(|wanted| &wanted.id).cmp(&Some(id)));
+        let found = self
+            .by_id
+            .binary_search_by(|at| object(at).map(|wanted| &wanted.id).cmp(&Some(id)));
         self.by_id.get(found.ok()?).and_then(object)
     }
 }
@@ -173,7 +175,12 @@ pub fn prepare(
         (a.wave, kinds::rank(&a.id.kind), &a.id).cmp(&(b.wave, kinds::rank(&b.id.kind), &b.id))
     });
     let mut by_id: Vec<u32> = (0..).take(objects.len()).collect();
-    by_id.sort_by_key(|at| usize::try_from(*at).ok().and_then(|at| objects.get(at)).map(|wanted| &wanted.id));
+    by_id.sort_by_key(|at| {
+        usize::try_from(*at)
+            .ok()
+            .and_then(|at| objects.get(at))
+            .map(|wanted| &wanted.id)
+    });
     Desired {
         revision,
         objects,

@@ -250,7 +250,10 @@ fn a_kind_that_is_not_served_and_that_nothing_brings_is_held_alone() {
 #[test]
 fn an_object_whose_definition_went_is_made_again_once_its_kind_is_served() {
     let widget = crate::case::object("example.org/v1", "Widget", "w", serde_json::json!({}));
-    let mut case = Case::synced(vec![crate::case::crd("example.org", "Widget", "Namespaced"), widget]);
+    let mut case = Case::synced(vec![
+        crate::case::crd("example.org", "Widget", "Namespaced"),
+        widget,
+    ]);
     case.kind("example.org", "Widget", lockstep_plan::KindView::NotServed);
     let crd = "apiextensions.k8s.io/CustomResourceDefinition widgets.example.org";
     assert_eq!(

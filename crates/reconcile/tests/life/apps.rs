@@ -9,7 +9,10 @@ use lockstep_reconcile::Order;
 use serde_json::{Value, json};
 
 pub(crate) fn key(name: &str) -> AppKey {
-    AppKey { namespace: "argocd".to_owned(), name: name.to_owned() }
+    AppKey {
+        namespace: "argocd".to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 pub(crate) fn id(text: &str) -> ObjectId {
@@ -94,21 +97,41 @@ pub(crate) fn config_map(name: &str, value: &str) -> Manifest {
 }
 
 pub(crate) fn deployment(name: &str, image: &str) -> Manifest {
-    object("apps/v1", "Deployment", name, json!({"spec": {"replicas": 1, "image": image}}))
+    object(
+        "apps/v1",
+        "Deployment",
+        name,
+        json!({"spec": {"replicas": 1, "image": image}}),
+    )
 }
 
 pub(crate) fn namespace(name: &str) -> Manifest {
-    object("v1", "Namespace", name, json!({"spec": {"finalizers": ["kubernetes"]}}))
+    object(
+        "v1",
+        "Namespace",
+        name,
+        json!({"spec": {"finalizers": ["kubernetes"]}}),
+    )
 }
 
 pub(crate) fn crd(kind: &str) -> Manifest {
     let name = format!("{}s.example.org", kind.to_lowercase());
     let spec = json!({"group": "example.org", "scope": "Namespaced", "names": {"kind": kind}});
-    object("apiextensions.k8s.io/v1", "CustomResourceDefinition", &name, json!({"spec": spec}))
+    object(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        &name,
+        json!({"spec": spec}),
+    )
 }
 
 pub(crate) fn widget(name: &str) -> Manifest {
-    object("example.org/v1", "Widget", name, json!({"spec": {"size": 1}}))
+    object(
+        "example.org/v1",
+        "Widget",
+        name,
+        json!({"spec": {"size": 1}}),
+    )
 }
 
 pub(crate) fn wave(mut object: Manifest, wave: i32) -> Manifest {

@@ -65,7 +65,9 @@ fn chosen(chosen: &[bool], variant: u8) -> Vec<Manifest> {
     chosen[5] |= chosen[6]; // content without its namespace is another story
     chosen[7] |= chosen[8];
     let all = universe(variant).into_iter().zip(chosen);
-    all.filter(|(_, is_in)| *is_in).map(|(object, _)| object).collect()
+    all.filter(|(_, is_in)| *is_in)
+        .map(|(object, _)| object)
+        .collect()
 }
 
 fn name(which: usize) -> ObjectId {
@@ -109,10 +111,16 @@ fn happen(world: &mut World, key: &AppKey, stir: Stir) {
             world.poke(Look::Source);
         }
         Stir::Edit(which) => {
-            let path = if name(which).kind == "ConfigMap" { "/data/a" } else { "/spec/image" };
+            let path = if name(which).kind == "ConfigMap" {
+                "/data/a"
+            } else {
+                "/spec/image"
+            };
             let value = world.pick(5);
             if matches!(&*name(which).kind, "ConfigMap" | "Deployment") {
-                world.server.edit(&name(which), path, json!(format!("edit {value}")));
+                world
+                    .server
+                    .edit(&name(which), path, json!(format!("edit {value}")));
             }
         }
         Stir::Delete(which) => world.server.delete(&name(which)),
@@ -122,7 +130,11 @@ fn happen(world: &mut World, key: &AppKey, stir: Stir) {
             }
         }
         Stir::LetGo(which) => world.server.release(&name(which)),
-        Stir::Foreign(which) => world.server.edit(&name(which), "/metadata/labels/theirs", json!("x")),
+        Stir::Foreign(which) => {
+            world
+                .server
+                .edit(&name(which), "/metadata/labels/theirs", json!("x"))
+        }
         Stir::Git(works) => {
             world.git_is_down = !works;
             world.poke(Look::Source);
@@ -130,7 +142,11 @@ fn happen(world: &mut World, key: &AppKey, stir: Stir) {
         Stir::Watch(which, works) => world.watch(&kind(which), works),
         Stir::RecordFault(written) => world.record_faults.push_back(written),
         Stir::Refuse(which, user) => {
-            let blame = if user { Blame::User } else { Blame::Environment };
+            let blame = if user {
+                Blame::User
+            } else {
+                Blame::Environment
+            };
             world.refuses.insert(name(which), blame);
         }
         Stir::Accept => world.refuses.clear(),
@@ -177,7 +193,12 @@ fn assert_converged(world: &mut World, key: &AppKey, wanted: &[Manifest]) {
     let mut again = world.server.clone();
     for object in &world.life(key).desired().expect("it was rendered").objects {
         let before = again.live(&object.id);
-        assert_eq!(again.apply(&object.manifest).ok(), before, "{} is not as git wants it", object.id);
+        assert_eq!(
+            again.apply(&object.manifest).ok(),
+            before,
+            "{} is not as git wants it",
+            object.id
+        );
     }
 }
 

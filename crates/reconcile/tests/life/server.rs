@@ -61,7 +61,10 @@ impl Server {
 
     /// Are there such namespaces that take new objects?
     pub(crate) fn namespaces(&self) -> std::collections::BTreeSet<String> {
-        let all = self.objects.iter().filter(|(id, stored)| id.kind == "Namespace" && !stored.terminating);
+        let all = self
+            .objects
+            .iter()
+            .filter(|(id, stored)| id.kind == "Namespace" && !stored.terminating);
         all.map(|(id, _)| id.name.clone()).collect()
     }
 
@@ -75,7 +78,11 @@ impl Server {
             return Err(format!("namespace {} not found", id.namespace));
         }
         let wanted = leaves(body);
-        let mut stored = self.objects.get(&id).cloned().unwrap_or_else(|| self.blank());
+        let mut stored = self
+            .objects
+            .get(&id)
+            .cloned()
+            .unwrap_or_else(|| self.blank());
         let before = stored.clone();
         let ours: Vec<String> = stored.owned_by(MANAGER);
         for path in ours {
@@ -101,12 +108,16 @@ impl Server {
 
     /// Somebody else writes one field.
     pub(crate) fn edit(&mut self, id: &ObjectId, path: &str, value: Value) {
-        let Some(mut stored) = self.objects.get(id).cloned() else { return };
+        let Some(mut stored) = self.objects.get(id).cloned() else {
+            return;
+        };
         if stored.leaves.get(path) == Some(&value) {
             return;
         }
         stored.leaves.insert(path.to_owned(), value);
-        stored.owners.insert(path.to_owned(), vec!["kubectl-edit".to_owned()]);
+        stored
+            .owners
+            .insert(path.to_owned(), vec!["kubectl-edit".to_owned()]);
         self.put(id, stored);
     }
 
@@ -114,7 +125,9 @@ impl Server {
     pub(crate) fn make(&mut self, object: &Manifest) {
         let mut stored = self.blank();
         for (path, value) in leaves(object) {
-            stored.owners.insert(path.clone(), vec!["kubectl-create".to_owned()]);
+            stored
+                .owners
+                .insert(path.clone(), vec!["kubectl-create".to_owned()]);
             stored.leaves.insert(path, value);
         }
         self.put(&object.id(), stored);
@@ -122,8 +135,14 @@ impl Server {
 
     /// A controller says how it is doing.
     pub(crate) fn is_ready(&mut self, id: &ObjectId, ready: bool) {
-        let Some(mut stored) = self.objects.get(id).cloned() else { return };
-        let wanted = stored.leaves.get("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+        let Some(mut stored) = self.objects.get(id).cloned() else {
+            return;
+        };
+        let wanted = stored
+            .leaves
+            .get("/spec/replicas")
+            .and_then(Value::as_u64)
+            .unwrap_or(1);
         let available = if ready { wanted } else { 0 };
         let status = match id.kind.as_str() {
             "Deployment" => json!({"observedGeneration": stored.generation, "replicas": wanted,
@@ -141,10 +160,18 @@ impl Server {
 
     /// Deletes it, or marks it when a finalizer keeps it. A definition takes its objects along.
     pub(crate) fn delete(&mut self, id: &ObjectId) {
-        let Some(stored) = self.objects.get(id).cloned() else { return };
+        let Some(stored) = self.objects.get(id).cloned() else {
+            return;
+        };
         if stored.stays {
             if !stored.terminating {
-                self.put(id, Stored { terminating: true, ..stored });
+                self.put(
+                    id,
+                    Stored {
+                        terminating: true,
+                        ..stored
+                    },
+                );
             }
             return;
         }
@@ -165,7 +192,9 @@ impl Server {
 
     /// Whoever kept it lets go.
     pub(crate) fn release(&mut self, id: &ObjectId) {
-        let Some(stored) = self.objects.get_mut(id) else { return };
+        let Some(stored) = self.objects.get_mut(id) else {
+            return;
+        };
         stored.stays = false;
         if stored.terminating {
             self.remove(id);
@@ -174,12 +203,16 @@ impl Server {
 
     /// Compare and swap of a record.
     pub(crate) fn claim(&mut self, key: &AppKey, draft: &RecordDraft) -> Result<String, ()> {
-        let now = self.records.get(key).map(|(version, _)| version.to_string());
+        let now = self
+            .records
+            .get(key)
+            .map(|(version, _)| version.to_string());
         if now != draft.previous {
             return Err(());
         }
         self.version += 1;
-        self.records.insert(key.clone(), (self.version, draft.clone()));
+        self.records
+            .insert(key.clone(), (self.version, draft.clone()));
         Ok(self.version.to_string())
     }
 
@@ -187,16 +220,26 @@ impl Server {
     pub(crate) fn marked(&self, key: &AppKey) -> Vec<ObjectId> {
         let set = marks::set_id(&key.namespace, &key.name);
         let path = pointer::join("/metadata/labels", marks::PART_OF);
-        let all = self.objects.iter().filter(|(_, stored)| stored.leaves.get(&path) == Some(&json!(set)));
+        let all = self
+            .objects
+            .iter()
+            .filter(|(_, stored)| stored.leaves.get(&path) == Some(&json!(set)));
         all.map(|(id, _)| id.clone()).collect()
     }
 
     /// Everything of one kind, as a list says it, and that it was all.
     pub(crate) fn list(&self, kind: &GroupKind) -> Vec<Said> {
-        let listed: Vec<ObjectId> =
-            self.objects.keys().filter(|id| id.group_kind() == *kind).cloned().collect();
-        let mut said: Vec<Said> =
-            listed.iter().filter_map(|id| self.live(id)).map(Said::Is).collect();
+        let listed: Vec<ObjectId> = self
+            .objects
+            .keys()
+            .filter(|id| id.group_kind() == *kind)
+            .cloned()
+            .collect();
+        let mut said: Vec<Said> = listed
+            .iter()
+            .filter_map(|id| self.live(id))
+            .map(Said::Is)
+            .collect();
         said.push(Said::Complete { listed });
         said
     }
@@ -228,21 +271,29 @@ impl Server {
     }
 
     fn remove(&mut self, id: &ObjectId) {
-        let Some(mut stored) = self.objects.remove(id) else { return };
+        let Some(mut stored) = self.objects.remove(id) else {
+            return;
+        };
         self.version += 1;
         stored.version = self.version;
-        self.events.push((id.group_kind(), Said::Deleted(stored.manifest(id))));
+        self.events
+            .push((id.group_kind(), Said::Deleted(stored.manifest(id))));
     }
 }
 
 impl Stored {
     fn owned_by(&self, manager: &str) -> Vec<String> {
-        let owned = self.owners.iter().filter(|(_, all)| all.iter().any(|owner| owner == manager));
+        let owned = self
+            .owners
+            .iter()
+            .filter(|(_, all)| all.iter().any(|owner| owner == manager));
         owned.map(|(path, _)| path.clone()).collect()
     }
 
     fn disown(&mut self, path: &str, manager: &str) {
-        let Some(owners) = self.owners.get_mut(path) else { return };
+        let Some(owners) = self.owners.get_mut(path) else {
+            return;
+        };
         owners.retain(|owner| owner != manager);
         if owners.is_empty() {
             self.owners.remove(path);
@@ -252,7 +303,11 @@ impl Stored {
 
     fn manifest(&self, id: &ObjectId) -> Manifest {
         let mut root = json!({"kind": id.kind, "metadata": {"name": id.name}});
-        let api_version = if id.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", id.group) };
+        let api_version = if id.group.is_empty() {
+            "v1".to_owned()
+        } else {
+            format!("{}/v1", id.group)
+        };
         root["apiVersion"] = json!(api_version);
         if !id.namespace.is_empty() {
             root["metadata"]["namespace"] = json!(id.namespace);
@@ -269,7 +324,11 @@ impl Stored {
         if self.status != Value::Null {
             root["status"] = self.status.clone();
         }
-        let managers = [(MANAGER, "Apply"), ("kubectl-edit", "Update"), ("kubectl-create", "Update")];
+        let managers = [
+            (MANAGER, "Apply"),
+            ("kubectl-edit", "Update"),
+            ("kubectl-create", "Update"),
+        ];
         let fields: Vec<Value> = managers
             .into_iter()
             .filter(|(manager, _)| !self.owned_by(manager).is_empty())
@@ -319,7 +378,11 @@ fn put_at(root: &mut Value, path: &str, value: Value) {
         if !at.is_object() {
             *at = Value::Object(Map::new());
         }
-        at = at.as_object_mut().expect("a map").entry(part).or_insert(Value::Null);
+        at = at
+            .as_object_mut()
+            .expect("a map")
+            .entry(part)
+            .or_insert(Value::Null);
     }
     *at = value;
 }

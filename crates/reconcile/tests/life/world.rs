@@ -175,21 +175,32 @@ impl World {
     fn begin(&mut self, app: &Arc<App>) {
         let key = app.key.clone();
         let life = Life::new(key.clone(), app.uid.clone(), self.now);
-        let actor = Actor { app: Arc::clone(app), life, desired: None, history: Vec::new() };
+        let actor = Actor {
+            app: Arc::clone(app),
+            life,
+            desired: None,
+            history: Vec::new(),
+        };
         self.actors.insert(key.clone(), actor);
         self.tell_record(&key);
     }
 
     fn tell_record(&mut self, key: &AppKey) {
-        let history = self.actors.get(key).map(|actor| actor.history.clone()).unwrap_or_default();
-        let recalled = self.server.records.get(key).map_or_else(Recalled::default, |(version, draft)| {
-            Recalled {
-                resource_version: Some(version.to_string()),
-                revision: draft.revision.clone(),
-                spec: draft.spec.clone(),
-                entries: draft.entries.clone(),
-            }
-        });
+        let history = self
+            .actors
+            .get(key)
+            .map(|actor| actor.history.clone())
+            .unwrap_or_default();
+        let recalled =
+            self.server
+                .records
+                .get(key)
+                .map_or_else(Recalled::default, |(version, draft)| Recalled {
+                    resource_version: Some(version.to_string()),
+                    revision: draft.revision.clone(),
+                    spec: draft.spec.clone(),
+                    entries: draft.entries.clone(),
+                });
         self.task([Item::Tell(key.clone(), Event::Recalled(recalled, history))]);
     }
 
@@ -211,7 +222,11 @@ impl World {
 
     pub(crate) fn view(&mut self, key: &AppKey) -> AppView {
         let now = self.now;
-        self.actors.get_mut(key).expect("the app is there").life.view(now)
+        self.actors
+            .get_mut(key)
+            .expect("the app is there")
+            .life
+            .view(now)
     }
 
     pub(crate) fn life(&self, key: &AppKey) -> &Life {
@@ -236,8 +251,12 @@ impl World {
     /// Delivers or does one thing; false when there is nothing.
     pub(crate) fn turn(&mut self) -> bool {
         self.spread_events();
-        let busy: Vec<Lane> =
-            self.lanes.iter().filter(|(_, items)| !items.is_empty()).map(|(lane, _)| lane.clone()).collect();
+        let busy: Vec<Lane> = self
+            .lanes
+            .iter()
+            .filter(|(_, items)| !items.is_empty())
+            .map(|(lane, _)| lane.clone())
+            .collect();
         if busy.is_empty() {
             return false;
         }
@@ -259,7 +278,11 @@ impl World {
             if self.turn() {
                 continue;
             }
-            let due = self.wakes.iter().min_by_key(|(_, at)| **at).map(|(key, at)| (key.clone(), *at));
+            let due = self
+                .wakes
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(key, at)| (key.clone(), *at));
             match due.filter(|(_, at)| *at <= until) {
                 None => {
                     self.now = self.now.max(until);
@@ -272,7 +295,10 @@ impl World {
                 }
             }
         }
-        panic!("it runs in a circle; the last writes: {:#?}", &self.writes[self.writes.len().saturating_sub(12)..]);
+        panic!(
+            "it runs in a circle; the last writes: {:#?}",
+            &self.writes[self.writes.len().saturating_sub(12)..]
+        );
     }
 
     /// Goes on until nothing is under way, for so many seconds.
@@ -286,21 +312,28 @@ impl World {
             return;
         }
         let (key, event) = self.old_news[which % self.old_news.len()].clone();
-        let Some(actor) = self.actors.get(&key) else { return };
+        let Some(actor) = self.actors.get(&key) else {
+            return;
+        };
         let is_old = match &event {
             // A watch never goes back behind a deletion; it may say an old version of what is there.
-            Event::Saw(id, seen, _) => {
-                actor.life.observed().objects.get(id).is_some_and(|known| {
-                    known.resource_version > seen.resource_version
-                })
-            }
+            Event::Saw(id, seen, _) => actor
+                .life
+                .observed()
+                .objects
+                .get(id)
+                .is_some_and(|known| known.resource_version > seen.resource_version),
             _ => true,
         };
         if is_old {
             self.feed(&key, Event::Tick); // the clock alone may ask for a write
             let before = self.writes.len();
             self.feed(&key, event.clone());
-            assert_eq!(self.writes.len(), before, "old news caused a write: {event:?}");
+            assert_eq!(
+                self.writes.len(),
+                before,
+                "old news caused a write: {event:?}"
+            );
         }
     }
 
@@ -327,7 +360,9 @@ impl World {
     fn take(&mut self, lane: &Lane, item: Item) {
         match item {
             Item::Tell(key, event) => {
-                if let Event::Rendered { result: Ok(slot), .. } = &event
+                if let Event::Rendered {
+                    result: Ok(slot), ..
+                } = &event
                     && let Some(actor) = self.actors.get_mut(&key)
                 {
                     actor.desired = Some(Arc::clone(&slot.desired));
@@ -345,24 +380,37 @@ impl World {
                 let written = (fault != Some(false)).then(|| self.server.claim(&key, &draft));
                 let lost = |text: &str| Fault::new(Blame::Environment, "record.lost", text);
                 let result = match (fault, written) {
-                    (Some(false), _) => Err(Fault::new(Blame::Environment, "cluster.unreachable", "refused")),
+                    (Some(false), _) => Err(Fault::new(
+                        Blame::Environment,
+                        "cluster.unreachable",
+                        "refused",
+                    )),
                     (Some(true), _) => Err(lost("nobody knows whether it was written")),
                     (None, Some(Ok(version))) => Ok(version),
                     (None, _) => Err(lost("somebody else wrote it")),
                 };
-                let is_lost = result.as_ref().is_err_and(|fault| fault.code == "record.lost");
+                let is_lost = result
+                    .as_ref()
+                    .is_err_and(|fault| fault.code == "record.lost");
                 self.task([Item::Tell(key.clone(), Event::Claimed { turn, result })]);
                 if is_lost {
                     // Read after the answer was heard, as the daemon does.
                     let task = Lane::Task(self.tasks);
                     self.tell_record(&key);
-                    let read = self.lanes.remove(&Lane::Task(self.tasks)).expect("it was told");
+                    let read = self
+                        .lanes
+                        .remove(&Lane::Task(self.tasks))
+                        .expect("it was told");
                     self.lane(task).extend(read);
                 }
             }
             Item::Step(key, turn, step, uid) => {
                 let outcome = self.carry_out(&key, &step, uid.as_ref());
-                let event = Event::Applied { turn, id: step.id, outcome };
+                let event = Event::Applied {
+                    turn,
+                    id: step.id,
+                    outcome,
+                };
                 self.lane(lane.clone()).push_front(Item::Tell(key, event));
             }
         }
@@ -373,13 +421,25 @@ impl World {
             Said::Is(live) => self.saw(live),
             Said::Deleted(live) => {
                 let id = live.id();
-                let version = live.resource_version().and_then(|v| v.parse().ok()).unwrap_or(u64::MAX);
+                let version = live
+                    .resource_version()
+                    .and_then(|v| v.parse().ok())
+                    .unwrap_or(u64::MAX);
                 let by_mark = self.marked_by(&live);
-                let told: BTreeSet<AppKey> =
-                    by_mark.into_iter().chain(self.owners.get(&id).cloned()).collect();
+                let told: BTreeSet<AppKey> = by_mark
+                    .into_iter()
+                    .chain(self.owners.get(&id).cloned())
+                    .collect();
                 for key in told {
                     let uid = live.uid();
-                    self.feed(&key, Event::Gone { id: id.clone(), uid, resource_version: version });
+                    self.feed(
+                        &key,
+                        Event::Gone {
+                            id: id.clone(),
+                            uid,
+                            resource_version: version,
+                        },
+                    );
                 }
             }
             Said::Complete { listed } => {
@@ -387,13 +447,23 @@ impl World {
                 let mut missing = Vec::new();
                 for (key, actor) in &self.actors {
                     for id in actor.life.observed().objects.keys() {
-                        if id.group_kind() == *kind && !listed.contains(id) && !self.server.objects.contains_key(id) {
+                        if id.group_kind() == *kind
+                            && !listed.contains(id)
+                            && !self.server.objects.contains_key(id)
+                        {
                             missing.push((key.clone(), id.clone()));
                         }
                     }
                 }
                 for (key, id) in missing {
-                    self.feed(&key, Event::Gone { id, uid: None, resource_version: u64::MAX });
+                    self.feed(
+                        &key,
+                        Event::Gone {
+                            id,
+                            uid: None,
+                            resource_version: u64::MAX,
+                        },
+                    );
                 }
                 self.poke(Look::Cluster);
             }
@@ -403,11 +473,14 @@ impl World {
     fn marked_by(&self, live: &Manifest) -> Option<AppKey> {
         let set = live.label(marks::PART_OF)?;
         let mut keys = self.actors.keys();
-        keys.find(|key| marks::set_id(&key.namespace, &key.name) == set).cloned()
+        keys.find(|key| marks::set_id(&key.namespace, &key.name) == set)
+            .cloned()
     }
 
     fn saw(&mut self, live: Manifest) {
-        let Some(key) = self.marked_by(&live) else { return };
+        let Some(key) = self.marked_by(&live) else {
+            return;
+        };
         let id = live.id();
         let ignored = self.life(&key).ignored(&id);
         if let Some(seen) = Seen::of(&live, &ignored) {
@@ -418,14 +491,19 @@ impl World {
     }
 
     fn feed(&mut self, key: &AppKey, event: Event) {
-        let Some(mut actor) = self.actors.remove(key) else { return };
+        let Some(mut actor) = self.actors.remove(key) else {
+            return;
+        };
         let effects = self.in_world(|world| actor.life.step(event, world));
         self.actors.insert(key.clone(), actor);
         self.after(key, effects);
     }
 
     fn after(&mut self, key: &AppKey, effects: Vec<Effect>) {
-        let changes = self.actors.get_mut(key).map(|actor| actor.life.take_inventory_changes());
+        let changes = self
+            .actors
+            .get_mut(key)
+            .map(|actor| actor.life.take_inventory_changes());
         for (id, gained) in changes.into_iter().flatten() {
             if gained {
                 self.owners.entry(id).or_insert_with(|| key.clone());
@@ -443,11 +521,17 @@ impl World {
 
     fn in_world<T>(&self, with: impl FnOnce(&lockstep_reconcile::World<'_>) -> T) -> T {
         let kinds = |kind: &GroupKind| self.kinds.get(kind).cloned();
-        let owner = |id: &ObjectId| self.owners.get(id).map(|key| (key.clone(), key.name.clone()));
+        let owner = |id: &ObjectId| {
+            self.owners
+                .get(id)
+                .map(|key| (key.clone(), key.name.clone()))
+        };
         let wanted_by = |me: &AppKey, id: &ObjectId| {
             let mut others = self.actors.iter().filter(|(key, _)| *key != me);
             let wants = |actor: &Actor| actor.desired.as_ref().is_some_and(|d| d.get(id).is_some());
-            others.find(|(_, actor)| wants(actor)).map(|(key, _)| key.name.clone())
+            others
+                .find(|(_, actor)| wants(actor))
+                .map(|(key, _)| key.name.clone())
         };
         with(&lockstep_reconcile::World {
             now: self.now,
@@ -463,17 +547,30 @@ impl World {
         match effect {
             Effect::Resolve { turn } => {
                 let result = match self.targets.get(key) {
-                    _ if self.git_is_down => {
-                        Err(Fault::new(Blame::Environment, "repo.unreachable", "git does not answer"))
-                    }
+                    _ if self.git_is_down => Err(Fault::new(
+                        Blame::Environment,
+                        "repo.unreachable",
+                        "git does not answer",
+                    )),
                     Some(revision) => Ok(revision.clone()),
-                    None => Err(Fault::new(Blame::User, "repo.ref_gone", "the branch is gone")),
+                    None => Err(Fault::new(
+                        Blame::User,
+                        "repo.ref_gone",
+                        "the branch is gone",
+                    )),
                 };
                 self.tell_once(key, Event::Resolved { turn, result });
             }
             Effect::Render { turn, revision } => {
                 let result = self.render(key, &revision);
-                self.tell_once(key, Event::Rendered { turn, revision, result });
+                self.tell_once(
+                    key,
+                    Event::Rendered {
+                        turn,
+                        revision,
+                        result,
+                    },
+                );
             }
             Effect::Observe(kinds) => {
                 for gvk in kinds {
@@ -499,7 +596,10 @@ impl World {
             }
             Effect::Apply { turn, steps } => self.front(key, turn, steps),
             Effect::Probe { plan, .. } => {
-                let event = Event::Probed { plan, changes: BTreeMap::new() };
+                let event = Event::Probed {
+                    plan,
+                    changes: BTreeMap::new(),
+                };
                 self.task([Item::Tell(key.clone(), event)]);
             }
             Effect::WakeAt(at) => {
@@ -509,7 +609,12 @@ impl World {
             Effect::Farewell => {
                 let left: Vec<ObjectId> = self.server.marked(key);
                 let kept = |id: &&ObjectId| id.kind != "CustomResourceDefinition";
-                assert_eq!(left.iter().find(kept), None, "{} leaves and something of it stands", key.name);
+                assert_eq!(
+                    left.iter().find(kept),
+                    None,
+                    "{} leaves and something of it stands",
+                    key.name
+                );
                 self.farewells.push(key.clone());
             }
             Effect::Heard => {}
@@ -520,18 +625,28 @@ impl World {
     fn front(&mut self, key: &AppKey, turn: u64, steps: Vec<Step>) {
         let life = self.life(key);
         let leaves = life.app().is_some_and(|app| app.leaving);
-        assert!(leaves || !life.is_frozen(), "{} writes while its source is frozen", key.name);
+        assert!(
+            leaves || !life.is_frozen(),
+            "{} writes while its source is frozen",
+            key.name
+        );
         let enforced = life.enforced().map(|slot| slot.commit.revision.clone());
         let record = self.server.records.get(key).map(|(_, draft)| draft.clone());
         for step in &steps {
-            let record = record.as_ref().unwrap_or_else(|| panic!("{step} comes before any claim"));
+            let record = record
+                .as_ref()
+                .unwrap_or_else(|| panic!("{step} comes before any claim"));
             let entry = record.entries.get(&step.id);
             match &step.action {
                 Action::Apply(_) if step.reason == Reason::Namespace => {}
                 Action::Apply(_) => assert!(entry.is_some(), "{step} is not on record"),
                 Action::Prune { uid, .. } => {
                     let on_record = entry.and_then(|entry| entry.uid.as_ref());
-                    assert_eq!(on_record, Some(uid), "{step} goes by another uid than the record's");
+                    assert_eq!(
+                        on_record,
+                        Some(uid),
+                        "{step} goes by another uid than the record's"
+                    );
                 }
                 Action::Release => {}
             }
@@ -553,15 +668,24 @@ impl World {
             .chain([done.clone()])
             .collect();
         self.task(items);
-        self.old_news.push((key.clone(), Event::FrontDone { turn: turn.saturating_sub(1) }));
-        let stale = Event::Claimed { turn: turn.saturating_sub(1).max(1), result: Ok("1".to_owned()) };
+        self.old_news.push((
+            key.clone(),
+            Event::FrontDone {
+                turn: turn.saturating_sub(1),
+            },
+        ));
+        let stale = Event::Claimed {
+            turn: turn.saturating_sub(1).max(1),
+            result: Ok("1".to_owned()),
+        };
         if turn > 1 {
             self.old_news.push((key.clone(), stale));
         }
     }
 
     fn carry_out(&mut self, key: &AppKey, step: &Step, uid: Option<&Uid>) -> Outcome {
-        let refuse = |blame| Outcome::Failed(Fault::new(blame, "apply.refused", "the server refused it"));
+        let refuse =
+            |blame| Outcome::Failed(Fault::new(blame, "apply.refused", "the server refused it"));
         if let Some(blame) = self.refuses.get(&step.id) {
             return refuse(*blame);
         }
@@ -574,23 +698,40 @@ impl World {
         match &step.action {
             Action::Apply(wanted) => match self.server.apply(&self.body(wanted)) {
                 Ok(live) => {
-                    let seen = Seen::of(&live, &wanted.ignored).expect("the server says uid and version");
-                    Outcome::Applied { seen, changes: Vec::new() }
+                    let seen =
+                        Seen::of(&live, &wanted.ignored).expect("the server says uid and version");
+                    Outcome::Applied {
+                        seen,
+                        changes: Vec::new(),
+                    }
                 }
                 Err(why) => Outcome::Failed(Fault::new(Blame::Environment, "apply.not_found", why)),
             },
             Action::Prune { uid, .. } => {
-                let Some(live) = self.server.live(&step.id) else { return Outcome::Absent };
-                let is_marked = live.label(marks::PART_OF) == Some(&*marks::set_id(&key.namespace, &key.name));
+                let Some(live) = self.server.live(&step.id) else {
+                    return Outcome::Absent;
+                };
+                let is_marked =
+                    live.label(marks::PART_OF) == Some(&*marks::set_id(&key.namespace, &key.name));
                 if live.uid().as_ref() != Some(uid) {
                     let why = "it is another object of the same name".to_owned();
-                    return if is_marked { Outcome::NotOurs { why } } else { Outcome::Absent };
+                    return if is_marked {
+                        Outcome::NotOurs { why }
+                    } else {
+                        Outcome::Absent
+                    };
                 }
                 if !is_marked {
-                    return Outcome::NotOurs { why: "it carries no mark of this app".to_owned() };
+                    return Outcome::NotOurs {
+                        why: "it carries no mark of this app".to_owned(),
+                    };
                 }
                 self.server.delete(&step.id);
-                if self.server.objects.contains_key(&step.id) { Outcome::Deleting } else { Outcome::Absent }
+                if self.server.objects.contains_key(&step.id) {
+                    Outcome::Deleting
+                } else {
+                    Outcome::Absent
+                }
             }
             Action::Release => Outcome::Released,
         }
@@ -601,8 +742,10 @@ impl World {
         let mut body = wanted.manifest.as_ref().clone();
         if let Some(live) = self.server.live(&wanted.id)
             && wanted.handed_over.iter().any(|at| at == "/spec/replicas")
-            && let (Some(kept), Some(spec)) =
-                (live.get(&["spec", "replicas"]), body.body_mut().get_mut("spec"))
+            && let (Some(kept), Some(spec)) = (
+                live.get(&["spec", "replicas"]),
+                body.body_mut().get_mut("spec"),
+            )
         {
             spec["replicas"] = kept.clone();
         }
@@ -611,7 +754,11 @@ impl World {
 
     fn render(&self, key: &AppKey, revision: &Revision) -> Result<Slot, Fault> {
         if self.broken.contains(revision) {
-            return Err(Fault::new(Blame::User, "render.invalid", "a file is no YAML"));
+            return Err(Fault::new(
+                Blame::User,
+                "render.invalid",
+                "a file is no YAML",
+            ));
         }
         let actor = self.actors.get(key).expect("the app is there");
         let manifests = self.commits.get(revision).cloned().unwrap_or_default();
@@ -639,7 +786,9 @@ impl World {
             self.poke_later();
         } else if self.watched.insert(kind.clone()) {
             let said = self.server.list(kind);
-            let items = said.into_iter().map(|said| Item::Watched(kind.clone(), said));
+            let items = said
+                .into_iter()
+                .map(|said| Item::Watched(kind.clone(), said));
             let items: Vec<Item> = items.collect();
             self.lane(Lane::Kind(kind.clone())).extend(items);
         }
@@ -653,10 +802,19 @@ impl World {
 
     fn tell_once(&mut self, key: &AppKey, event: Event) {
         let stale = match event.clone() {
-            Event::Resolved { turn, result } => Event::Resolved { turn: turn.wrapping_sub(1), result },
-            Event::Rendered { turn, revision, result } => {
-                Event::Rendered { turn: turn.wrapping_sub(1), revision, result }
-            }
+            Event::Resolved { turn, result } => Event::Resolved {
+                turn: turn.wrapping_sub(1),
+                result,
+            },
+            Event::Rendered {
+                turn,
+                revision,
+                result,
+            } => Event::Rendered {
+                turn: turn.wrapping_sub(1),
+                revision,
+                result,
+            },
             other => other,
         };
         self.old_news.push((key.clone(), stale));
@@ -684,13 +842,21 @@ impl World {
     /// What must hold at every moment: the record names everything that carries the app's mark.
     fn check(&self) {
         for key in self.apps.keys() {
-            let record = self.server.records.get(key).map(|(_, draft)| &draft.entries);
+            let record = self
+                .server
+                .records
+                .get(key)
+                .map(|(_, draft)| &draft.entries);
             for id in self.server.marked(key) {
                 let is_on_record = record.is_some_and(|entries| entries.contains_key(&id));
                 let is_let_go = self.actors.iter().any(|(other, actor)| {
                     other != key && actor.desired.as_ref().is_some_and(|d| d.get(&id).is_some())
                 });
-                assert!(is_on_record || is_let_go, "{id} of {} is in the cluster and not on record", key.name);
+                assert!(
+                    is_on_record || is_let_go,
+                    "{id} of {} is in the cluster and not on record",
+                    key.name
+                );
             }
         }
     }
