@@ -90,12 +90,10 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
         (Err(error), Some(_)) => Err(format!("{error}").into()),
         (Err(error), None) => {
             let fault = error.fault();
-            let got = format!(
-                "{}: {}\nhint: {}\n",
-                fault.code,
-                fault.message,
-                fault.hint.unwrap_or_default()
-            );
+            let mut got = format!("{}: {}\n", fault.code, fault.message);
+            if let Some(hint) = fault.hint {
+                got.push_str(&format!("hint: {hint}\n"));
+            }
             if bless {
                 fs::write(folder.join("want-error.txt"), &got)?;
                 return Ok(());

@@ -313,7 +313,13 @@ impl<'r, 't> Build<'r, 't> {
         if let Some(above) = self.visiting.iter().find(|above| above.is_within(folder)) {
             return Err(RenderError::invalid_hint(
                 named,
-                format!("this leads in a circle: {folder} is being built, or {above} in it is"),
+                if above == folder {
+                    format!("this leads in a circle: {folder} is being built already")
+                } else {
+                    format!(
+                        "this leads in a circle: {above}, which lies in {folder}, is being built already"
+                    )
+                },
                 "move what both need into a folder of its own",
             ));
         }

@@ -134,7 +134,7 @@ fn through_json(node: &mut Node) -> Result<(), RenderError> {
             through_json(&mut pair.value)
         }),
         Content::Scalar(scalar) if matches!(scalar.tag, Tag::Text | Tag::Null | Tag::Bool) => {
-            scalar.folded = false;
+            super::printed::refold(scalar);
             Ok(())
         }
         Content::Scalar(_) => {

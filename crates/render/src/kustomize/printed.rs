@@ -1,6 +1,6 @@
 //! What the reference's way through YAML, JSON and YAML does to values, beyond what numbers and dates become.
 
-use lockstep_manifest::yaml::{Content, Node, Tag};
+use lockstep_manifest::yaml::{Content, Node, Scalar, Tag};
 
 /// Makes an object's values those that the reference prints.
 pub(crate) fn finish(node: &mut Node) {
@@ -38,15 +38,21 @@ fn texts(node: &mut Node) {
         Content::List(items) => items.iter_mut().for_each(texts),
         Content::Map(pairs) => pairs.iter_mut().for_each(|pair| texts(&mut pair.value)),
         Content::Scalar(scalar) if scalar.tag == Tag::Text => {
-            if scalar.folded && scalar.text.contains('\n') {
-                scalar.text = refolded(&scalar.text);
-            }
+            refold(scalar);
             if scalar.text.contains(NEXT_LINE) {
                 scalar.text = without_next_lines(&scalar.text);
             }
         }
         Content::Scalar(_) => {}
     }
+}
+
+/// Takes a folded block to what the reference makes of it the first time it writes it.
+pub(crate) fn refold(scalar: &mut Scalar) {
+    if scalar.folded && scalar.text.contains('\n') {
+        scalar.text = refolded(&scalar.text);
+    }
+    scalar.folded = false;
 }
 
 /// A folded block written and read again by the reference's emitter.
