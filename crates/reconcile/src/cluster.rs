@@ -23,9 +23,9 @@ const NOTE: u64 = 0;
 /// How long a record may lag behind what was learnt: the marks on the objects say the same meanwhile.
 const NOTE_WAITS: Duration = Duration::from_secs(2);
 /// An object that was left alone this long begins its back-off anew.
-const QUIET: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_mins(10);
 /// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// How many steps of a plan that people look at are dry-run: more than fits a screen, few enough not to hurt.
 const PROBES: usize = 50;
 /// The fault code of a record that somebody else wrote.
@@ -670,7 +670,7 @@ impl Life {
                 // A new commit does not wait for a hopeless rollout: the running sync ends as overtaken.
                 if let Some(mut run) = self.run.take() {
                     run.operation.phase = OperationPhase::Failed;
-                    run.operation.message = "overtaken by a newer commit".to_owned();
+                    "overtaken by a newer commit".clone_into(&mut run.operation.message);
                     run.operation.finished_at = self.compared_at;
                     self.last_operation = Some(run.operation);
                 }

@@ -91,6 +91,7 @@ pub(crate) struct Approval {
 
 /// The record as we last knew it.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set where it comes about")]
 pub(crate) struct Record {
     pub(crate) known: bool,
     pub(crate) resource_version: Option<String>,

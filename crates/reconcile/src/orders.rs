@@ -182,18 +182,18 @@ impl Life {
         for clock in self.drift.values_mut() {
             clock.not_before = now;
         }
-        if !app.leaving {
+        if app.leaving {
+            let mut operation = self.operation(id.clone(), &order.by, now);
+            operation.phase = OperationPhase::Succeeded;
+            "deletion approved".clone_into(&mut operation.message);
+            operation.finished_at = Some(now);
+            self.last_operation = Some(operation);
+        } else {
             if let Some(next) = self.next.take() {
                 self.enforced = Some(next);
                 self.fresh = true;
             }
             self.begin(id.clone(), &order.by, now);
-        } else {
-            let mut operation = self.operation(id.clone(), &order.by, now);
-            operation.phase = OperationPhase::Succeeded;
-            operation.message = "deletion approved".to_owned();
-            operation.finished_at = Some(now);
-            self.last_operation = Some(operation);
         }
         self.note(now, &order.by, format!("{} asked for a sync", order.by));
         Ok(id)

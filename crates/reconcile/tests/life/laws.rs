@@ -133,7 +133,7 @@ fn happen(world: &mut World, key: &AppKey, stir: Stir) {
         Stir::Foreign(which) => {
             world
                 .server
-                .edit(&name(which), "/metadata/labels/theirs", json!("x"))
+                .edit(&name(which), "/metadata/labels/theirs", json!("x"));
         }
         Stir::Git(works) => {
             world.git_is_down = !works;

@@ -1,0 +1,293 @@
+//! What becomes of effects: git answers, the server is written to, and what must hold before a write is checked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_app::app::{AppKey, Revision};
+use lockstep_app::{Blame, Fault};
+use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
+use lockstep_plan::{Action, KindView, Reason, Seen, Step, Wanted, prepare};
+use lockstep_reconcile::view::CommitView;
+use lockstep_reconcile::{Effect, Event, Outcome, Slot};
+
+use super::{Item, Lane, World};
+
+impl World {
+    pub(super) fn perform(&mut self, key: &AppKey, effect: Effect) {
+        match effect {
+            Effect::Resolve { turn } => {
+                let result = match self.targets.get(key) {
+                    _ if self.git_is_down => Err(Fault::new(
+                        Blame::Environment,
+                        "repo.unreachable",
+                        "git does not answer",
+                    )),
+                    Some(revision) => Ok(revision.clone()),
+                    None => Err(Fault::new(
+                        Blame::User,
+                        "repo.ref_gone",
+                        "the branch is gone",
+                    )),
+                };
+                self.tell_once(key, Event::Resolved { turn, result });
+            }
+            Effect::Render { turn, revision } => {
+                let result = self.render(key, &revision);
+                self.tell_once(
+                    key,
+                    Event::Rendered {
+                        turn,
+                        revision,
+                        result,
+                    },
+                );
+            }
+            Effect::Observe(kinds) => {
+                for gvk in kinds {
+                    self.observe(&gvk.group_kind());
+                }
+            }
+            Effect::Discover => {
+                let served = |kind: &GroupKind| self.server.serves(kind);
+                let now: Vec<GroupKind> = self
+                    .kinds
+                    .iter()
+                    .filter(|(kind, view)| **view == KindView::NotServed && served(kind))
+                    .map(|(kind, _)| kind.clone())
+                    .collect();
+                for kind in now {
+                    self.kinds.remove(&kind);
+                    self.wakes.insert(key.clone(), self.now);
+                }
+            }
+            Effect::Claim { turn, draft } => {
+                self.writes.push(format!("{} claims", key.name));
+                self.task([Item::Claim(key.clone(), turn, draft)]);
+            }
+            Effect::Apply { turn, steps } => self.front(key, turn, steps),
+            Effect::Probe { plan, .. } => {
+                let event = Event::Probed {
+                    plan,
+                    changes: BTreeMap::new(),
+                };
+                self.task([Item::Tell(key.clone(), event)]);
+            }
+            Effect::WakeAt(at) => {
+                let wake = self.wakes.entry(key.clone()).or_insert(at);
+                *wake = (*wake).min(at);
+            }
+            Effect::Farewell => {
+                let left: Vec<ObjectId> = self.server.marked(key);
+                let kept = |id: &&ObjectId| id.kind != "CustomResourceDefinition";
+                assert_eq!(
+                    left.iter().find(kept),
+                    None,
+                    "{} leaves and something of it stands",
+                    key.name
+                );
+                self.farewells.push(key.clone());
+            }
+            Effect::Heard => {}
+        }
+    }
+
+    /// A front is about to be carried out: was everything written down that has to be?
+    fn front(&mut self, key: &AppKey, turn: u64, steps: Vec<Step>) {
+        let life = self.life(key);
+        let leaves = life.app().is_some_and(|app| app.leaving);
+        assert!(
+            leaves || !life.is_frozen(),
+            "{} writes while its source is frozen",
+            key.name
+        );
+        let enforced = life.enforced().map(|slot| slot.commit.revision.clone());
+        let record = self.server.records.get(key).map(|(_, draft)| draft.clone());
+        for step in &steps {
+            let record = record
+                .as_ref()
+                .unwrap_or_else(|| panic!("{step} comes before any claim"));
+            let entry = record.entries.get(&step.id);
+            match &step.action {
+                Action::Apply(_) if step.reason == Reason::Namespace => {}
+                Action::Apply(_) => assert!(entry.is_some(), "{step} is not on record"),
+                Action::Prune { uid, .. } => {
+                    let on_record = entry.and_then(|entry| entry.uid.as_ref());
+                    assert_eq!(
+                        on_record,
+                        Some(uid),
+                        "{step} goes by another uid than the record's"
+                    );
+                }
+                Action::Release => {}
+            }
+            let is_drift = matches!(step.reason, Reason::Heal | Reason::Recreate);
+            let is_apply = matches!(step.action, Action::Apply(_));
+            if is_apply && !is_drift {
+                assert_eq!(record.revision, enforced, "{step} is of another commit");
+            }
+            self.writes.push(format!("{} {step}", key.name));
+        }
+        let done = Item::Tell(key.clone(), Event::FrontDone { turn });
+        let observed = self.life(key).observed();
+        let items: Vec<Item> = steps
+            .into_iter()
+            .map(|step| {
+                let uid = observed.objects.get(&step.id).map(|seen| seen.uid.clone());
+                Item::Step(key.clone(), turn, step, uid)
+            })
+            .chain([done.clone()])
+            .collect();
+        self.task(items);
+        self.old_news.push((
+            key.clone(),
+            Event::FrontDone {
+                turn: turn.saturating_sub(1),
+            },
+        ));
+        let stale = Event::Claimed {
+            turn: turn.saturating_sub(1).max(1),
+            result: Ok("1".to_owned()),
+        };
+        if turn > 1 {
+            self.old_news.push((key.clone(), stale));
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, key: &AppKey, step: &Step, uid: Option<&Uid>) -> Outcome {
+        let refuse =
+            |blame| Outcome::Failed(Fault::new(blame, "apply.refused", "the server refused it"));
+        if let Some(blame) = self.refuses.get(&step.id) {
+            return refuse(*blame);
+        }
+        // What was seen is changed, or nothing is: it is not made again under a record that names another uid.
+        let live = self.server.objects.get(&step.id).map(|live| &live.uid);
+        if matches!(step.action, Action::Apply(_)) && uid.is_some() && live != uid {
+            let why = "it is not the object that was seen";
+            return Outcome::Failed(Fault::new(Blame::Environment, "apply.conflict", why));
+        }
+        match &step.action {
+            Action::Apply(wanted) => match self.server.apply(&self.body(wanted)) {
+                Ok(live) => {
+                    let seen =
+                        Seen::of(&live, &wanted.ignored).expect("the server says uid and version");
+                    Outcome::Applied {
+                        seen,
+                        changes: Vec::new(),
+                    }
+                }
+                Err(why) => Outcome::Failed(Fault::new(Blame::Environment, "apply.not_found", why)),
+            },
+            Action::Prune { uid, .. } => {
+                let Some(live) = self.server.live(&step.id) else {
+                    return Outcome::Absent;
+                };
+                let is_marked =
+                    live.label(marks::PART_OF) == Some(&*marks::set_id(&key.namespace, &key.name));
+                if live.uid().as_ref() != Some(uid) {
+                    let why = "it is another object of the same name".to_owned();
+                    return if is_marked {
+                        Outcome::NotOurs { why }
+                    } else {
+                        Outcome::Absent
+                    };
+                }
+                if !is_marked {
+                    return Outcome::NotOurs {
+                        why: "it carries no mark of this app".to_owned(),
+                    };
+                }
+                self.server.delete(&step.id);
+                if self.server.objects.contains_key(&step.id) {
+                    Outcome::Deleting
+                } else {
+                    Outcome::Absent
+                }
+            }
+            Action::Release => Outcome::Released,
+        }
+    }
+
+    /// What an autoscaler set stays set.
+    fn body(&self, wanted: &Wanted) -> Manifest {
+        let mut body = wanted.manifest.as_ref().clone();
+        if let Some(live) = self.server.live(&wanted.id)
+            && wanted.handed_over.iter().any(|at| at == "/spec/replicas")
+            && let (Some(kept), Some(spec)) = (
+                live.get(&["spec", "replicas"]),
+                body.body_mut().get_mut("spec"),
+            )
+        {
+            spec["replicas"] = kept.clone();
+        }
+        body
+    }
+
+    fn render(&self, key: &AppKey, revision: &Revision) -> Result<Slot, Fault> {
+        if self.broken.contains(revision) {
+            return Err(Fault::new(
+                Blame::User,
+                "render.invalid",
+                "a file is no YAML",
+            ));
+        }
+        let actor = self.actors.get(key).expect("the app is there");
+        let manifests = self.commits.get(revision).cloned().unwrap_or_default();
+        let desired = prepare(&actor.app, revision.clone(), manifests, &|_| None);
+        let commit = CommitView {
+            revision: revision.clone(),
+            subject: "change".to_owned(),
+            author: "dev".to_owned(),
+            committed_at: None,
+        };
+        Ok(Slot {
+            commit,
+            desired: Arc::new(desired),
+            kind: "Directory".to_owned(),
+            spec: actor.app.source_digest.clone(),
+            seen_at: self.now,
+            rendered_at: self.now,
+            warnings: Vec::new(),
+        })
+    }
+
+    pub(super) fn observe(&mut self, kind: &GroupKind) {
+        if !self.server.serves(kind) {
+            self.kinds.insert(kind.clone(), KindView::NotServed);
+            self.poke_later();
+        } else if self.watched.insert(kind.clone()) {
+            let said = self.server.list(kind);
+            let items = said
+                .into_iter()
+                .map(|said| Item::Watched(kind.clone(), said));
+            let items: Vec<Item> = items.collect();
+            self.lane(Lane::Kind(kind.clone())).extend(items);
+        }
+    }
+
+    fn poke_later(&mut self) {
+        for key in self.actors.keys() {
+            self.wakes.insert(key.clone(), self.now);
+        }
+    }
+
+    fn tell_once(&mut self, key: &AppKey, event: Event) {
+        let stale = match event.clone() {
+            Event::Resolved { turn, result } => Event::Resolved {
+                turn: turn.wrapping_sub(1),
+                result,
+            },
+            Event::Rendered {
+                turn,
+                revision,
+                result,
+            } => Event::Rendered {
+                turn: turn.wrapping_sub(1),
+                revision,
+                result,
+            },
+            other => other,
+        };
+        self.old_news.push((key.clone(), stale));
+        self.task([Item::Tell(key.clone(), event)]);
+    }
+}
