@@ -29,10 +29,9 @@ pub(crate) fn objects(
     while let Some(at) = open.pop() {
         reading.enter(&start_of(&at))?;
         for entry in reading.list(&at)? {
-            let path = match at.join(&entry.name) {
-                Ok(path) => path,
-                // A name with a backslash is a file's name on Linux, and nobody's manifest.
-                Err(_) => continue,
+            // A name with a backslash is a file's name on Linux, and nobody's manifest.
+            let Ok(path) = at.join(&entry.name) else {
+                continue;
             };
             match entry.kind {
                 EntryKind::Folder if options.recurse => open.push(path),
@@ -158,18 +157,12 @@ fn objects_of(node: &Node, into: &mut Vec<Manifest>) -> Result<(), RenderError> 
     }
     let list =
         node.get("kind").is_some() && node.get("metadata").and_then(|m| m.get("name")).is_none();
-    match node.get("items").and_then(Node::as_list).filter(|_| list) {
-        // A list in a list is no object, and will say so.
-        Some(items) => items
-            .iter()
-            .filter(|item| !item.is_null())
-            .try_for_each(|item| {
-                into.push(yaml::manifest(item)?);
-                Ok(())
-            }),
-        None => {
-            into.push(yaml::manifest(node)?);
-            Ok(())
+    let items = node.get("items").and_then(Node::as_list).filter(|_| list);
+    // A list in a list is no object, and will say so.
+    for object in items.unwrap_or(std::slice::from_ref(node)) {
+        if !object.is_null() {
+            into.push(yaml::manifest(object)?);
         }
     }
+    Ok(())
 }

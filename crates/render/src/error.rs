@@ -168,9 +168,8 @@ impl RenderError {
             Self::FieldType { wanted, .. } if wanted.contains("text") => {
                 "put the value in quotes: unquoted numbers and yes, no, on, off, y, n are no texts here".to_owned()
             }
-            Self::FieldType { .. } => return None,
             Self::Yaml(_) => "correct the YAML; `lockstep render` checks it without a commit".to_owned(),
-            Self::Read { .. } => return None,
+            Self::FieldType { .. } | Self::Read { .. } => return None,
             Self::Limit { .. } => "split the source, or raise the limit in the configuration".to_owned(),
             Self::Outside { .. } => {
                 "move the file below the kustomization that names it, or name its folder as a base".to_owned()

@@ -1,12 +1,13 @@
 //! A kustomization into objects, as the reference (version 5.5) builds it: in process, without a network.
 //!
-//! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written, `resource` one object
+//! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written (`entries` are those of its lists), `resource` one object
 //! with every name it had, `set` the list of them; then the steps in the order in which they run: `generate`, `patch`
 //! (with `merge`, `schema`, `json` and `select`), `names`, `labels`, `images`, `replacements`, `plugins`; and at the end
 //! of a build `references`, `variables` and `order`. `tables`, `scope` and `config` hold field specifications.
 
 mod build;
 mod config;
+mod entries;
 mod fieldspec;
 mod file;
 mod generate;

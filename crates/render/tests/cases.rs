@@ -92,7 +92,7 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
             let fault = error.fault();
             let mut got = format!("{}: {}\n", fault.code, fault.message);
             if let Some(hint) = fault.hint {
-                got.push_str(&format!("hint: {hint}\n"));
+                got.extend(["hint: ", hint.as_str(), "\n"]);
             }
             if bless {
                 fs::write(folder.join("want-error.txt"), &got)?;

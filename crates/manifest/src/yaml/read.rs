@@ -380,7 +380,7 @@ impl<'l> Reader<'l> {
                     *key = Some((scalar, place));
                 }
                 Some((scalar, _)) if scalar.tag == Tag::Null && scalar.text == "<<" => {
-                    merges.push(node)
+                    merges.push(node);
                 }
                 Some((scalar, place)) => {
                     let again = if pairs.len() < SMALL_MAP {

@@ -117,18 +117,17 @@ impl<'r, 't> Build<'r, 't> {
             .pointer("/metadata/name")
             .is_some_and(|name| !name.is_string())
             .then(|| value.clone());
-        let value = match odd {
-            None => value,
-            Some(_) => {
-                if let Some(metadata) = node.get_mut("metadata") {
-                    let name = metadata
-                        .get("name")
-                        .and_then(Node::as_written)
-                        .map(str::to_owned);
-                    metadata.set("name", Node::text(name.unwrap_or_default(), place.clone()));
-                }
-                node.to_value().map_err(|e| not_written(&e.place, e.what))?
+        let value = if odd.is_none() {
+            value
+        } else {
+            if let Some(metadata) = node.get_mut("metadata") {
+                let name = metadata
+                    .get("name")
+                    .and_then(Node::as_written)
+                    .map(str::to_owned);
+                metadata.set("name", Node::text(name.unwrap_or_default(), place.clone()));
             }
+            node.to_value().map_err(|e| not_written(&e.place, e.what))?
         };
         let manifest = Manifest::from_value(value).map_err(|e| {
             RenderError::invalid_hint(

@@ -3,8 +3,8 @@
 use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{self, Dialect, Node};
 
+use super::entries;
 use super::fieldspec::FieldSpec;
-use super::file;
 use super::resource::Gvk;
 use super::tables::{self, NameReference};
 use super::take;
@@ -164,7 +164,7 @@ impl Config {
                     return Ok(());
                 };
                 for node in take::list(value, field)? {
-                    self.add(*which, file::field_spec(node, field)?, &node.place)?;
+                    self.add(*which, entries::field_spec(node, field)?, &node.place)?;
                 }
                 Ok(())
             },
@@ -183,7 +183,7 @@ impl Config {
                     "group" => target.group = take::string(value, field)?,
                     "version" => target.version = take::string(value, field)?,
                     "kind" => target.kind = take::string(value, field)?,
-                    _ => specs = file::field_specs(value, field)?,
+                    _ => specs = entries::field_specs(value, field)?,
                 }
                 Ok(())
             },
@@ -271,12 +271,12 @@ impl Config {
             });
             if let Some(found) = name {
                 // A type that holds itself is followed once.
-                if !visited.contains(&found.key.text.as_str()) {
-                    if let Some(below) = found.value.at(&["Schema", "properties"]) {
-                        visited.push(&found.key.text);
-                        self.crd_fields(types, below, gvk, path, visited)?;
-                        visited.pop();
-                    }
+                if !visited.contains(&found.key.text.as_str())
+                    && let Some(below) = found.value.at(&["Schema", "properties"])
+                {
+                    visited.push(&found.key.text);
+                    self.crd_fields(types, below, gvk, path, visited)?;
+                    visited.pop();
                 }
             }
             path.pop();

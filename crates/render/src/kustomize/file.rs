@@ -4,7 +4,7 @@ use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{self, Dialect, Node};
 use lockstep_tree::RelPath;
 
-use super::fieldspec::FieldSpec;
+use super::entries::{self, Generator, Image, Labels, Options, Patch, Replica};
 use super::take::{self, Text};
 use crate::error::RenderError;
 use crate::reading::{Reading, start_of};
@@ -44,78 +44,6 @@ pub(crate) struct File {
 #[derive(Debug)]
 pub(crate) struct OpenApi {
     pub(crate) path: Option<Text>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Labels {
-    pub(crate) pairs: Vec<(String, Text)>,
-    pub(crate) selectors: bool,
-    pub(crate) templates: bool,
-    pub(crate) fields: Vec<FieldSpec>,
-    pub(crate) place: Place,
-}
-
-/// An entry of `patches` or `patchesJson6902`.
-#[derive(Debug)]
-pub(crate) struct Patch {
-    pub(crate) place: Place,
-    pub(crate) path: Option<Text>,
-    pub(crate) patch: Option<Text>,
-    pub(crate) target: Option<Target>,
-    pub(crate) allow_name_change: bool,
-    pub(crate) allow_kind_change: bool,
-}
-
-/// Which objects are meant, as written.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Target {
-    pub(crate) place: Option<Place>,
-    pub(crate) group: String,
-    pub(crate) version: String,
-    pub(crate) kind: String,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) labels: String,
-    pub(crate) annotations: String,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Image {
-    pub(crate) place: Place,
-    pub(crate) name: String,
-    pub(crate) new_name: String,
-    pub(crate) new_tag: String,
-    pub(crate) tag_suffix: String,
-    pub(crate) digest: String,
-}
-
-#[derive(Debug)]
-pub(crate) struct Replica {
-    pub(crate) name: String,
-    pub(crate) count: i64,
-    pub(crate) place: Place,
-}
-
-/// An entry of `configMapGenerator` or `secretGenerator`.
-#[derive(Debug)]
-pub(crate) struct Generator {
-    pub(crate) place: Place,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) behavior: String,
-    pub(crate) secret_type: String,
-    pub(crate) files: Vec<Text>,
-    pub(crate) literals: Vec<Text>,
-    pub(crate) envs: Vec<Text>,
-    pub(crate) options: Options,
-}
-
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Options {
-    pub(crate) labels: Vec<(String, Text)>,
-    pub(crate) annotations: Vec<(String, Text)>,
-    pub(crate) no_hash: bool,
-    pub(crate) immutable: bool,
 }
 
 #[derive(Debug)]
@@ -246,33 +174,33 @@ fn parse(
             "labels" => {
                 file.labels = take::list(value, field)?
                     .iter()
-                    .map(labels)
+                    .map(entries::labels)
                     .collect::<Result<_, _>>()?;
             }
             "commonAnnotations" => file.common_annotations = take::text_map(value, field)?,
-            "patches" => file.patches = patches(value, field)?,
+            "patches" => file.patches = entries::patches(value, field)?,
             "patchesStrategicMerge" => {
                 warnings.push(("patchesStrategicMerge", "patches"));
                 file.patches_strategic_merge = take::texts(value, field)?;
             }
             "patchesJson6902" => {
                 warnings.push(("patchesJson6902", "patches"));
-                file.patches_json6902 = patches(value, field)?;
+                file.patches_json6902 = entries::patches(value, field)?;
             }
-            "images" => file.images = images(value, field)?,
+            "images" => file.images = entries::images(value, field)?,
             "imageTags" => {
                 warnings.push(("imageTags", "images"));
-                image_tags = images(value, field)?;
+                image_tags = entries::images(value, field)?;
             }
-            "replicas" => file.replicas = replicas(value)?,
+            "replicas" => file.replicas = entries::replicas(value)?,
             "replacements" => file.replacements = take::list(value, field)?.to_vec(),
             "vars" => {
                 warnings.push(("vars", "replacements"));
                 file.vars = take::list(value, field)?.to_vec();
             }
-            "configMapGenerator" => file.config_maps = generators(value, field, false)?,
-            "secretGenerator" => file.secrets = generators(value, field, true)?,
-            "generatorOptions" => file.generator_options = options(value, field)?,
+            "configMapGenerator" => file.config_maps = entries::generators(value, field, false)?,
+            "secretGenerator" => file.secrets = entries::generators(value, field, true)?,
+            "generatorOptions" => file.generator_options = entries::options(value, field)?,
             "generators" => file.generators = take::texts(value, field)?,
             "transformers" => file.transformers = take::texts(value, field)?,
             "validators" => file.validators = take::texts(value, field)?,
@@ -366,276 +294,6 @@ fn openapi(node: &Node) -> Result<OpenApi, RenderError> {
         }
         _ => Ok(OpenApi { path }),
     }
-}
-
-pub(crate) fn field_specs(node: &Node, field: &str) -> Result<Vec<FieldSpec>, RenderError> {
-    take::list(node, field)?
-        .iter()
-        .map(|node| field_spec(node, field))
-        .collect()
-}
-
-pub(crate) fn field_spec(node: &Node, owner: &str) -> Result<FieldSpec, RenderError> {
-    let (mut group, mut version, mut kind, mut path, mut create) = (
-        String::new(),
-        String::new(),
-        String::new(),
-        String::new(),
-        false,
-    );
-    take::fields(
-        node,
-        owner,
-        &["group", "version", "kind", "path", "create"],
-        |field, value, _| {
-            match field {
-                "group" => group = take::string(value, field)?,
-                "version" => version = take::string(value, field)?,
-                "kind" => kind = take::string(value, field)?,
-                "path" => path = take::string(value, field)?,
-                _ => create = take::boolean(value, field)?,
-            }
-            Ok(())
-        },
-    )?;
-    Ok(FieldSpec::new(&group, &version, &kind, &path, create))
-}
-
-fn labels(node: &Node) -> Result<Labels, RenderError> {
-    let mut labels = Labels {
-        pairs: Vec::new(),
-        selectors: false,
-        templates: false,
-        fields: Vec::new(),
-        place: node.place.clone(),
-    };
-    let known = ["pairs", "includeSelectors", "includeTemplates", "fields"];
-    take::fields(node, "labels", &known, |field, value, _| {
-        match field {
-            "pairs" => labels.pairs = take::text_map(value, "labels.pairs")?,
-            "includeSelectors" => labels.selectors = take::boolean(value, field)?,
-            "includeTemplates" => labels.templates = take::boolean(value, field)?,
-            _ => labels.fields = field_specs(value, "labels.fields")?,
-        }
-        Ok(())
-    })?;
-    Ok(labels)
-}
-
-pub(crate) fn patches(node: &Node, owner: &str) -> Result<Vec<Patch>, RenderError> {
-    take::list(node, owner)?
-        .iter()
-        .map(|node| patch(node, owner))
-        .collect()
-}
-
-pub(crate) fn patch(node: &Node, owner: &str) -> Result<Patch, RenderError> {
-    let mut patch = Patch {
-        place: node.place.clone(),
-        path: None,
-        patch: None,
-        target: None,
-        allow_name_change: false,
-        allow_kind_change: false,
-    };
-    take::fields(
-        node,
-        owner,
-        &["path", "patch", "target", "options"],
-        |field, value, _| {
-            match field {
-                "path" => patch.path = Some(take::text(value, field)?),
-                "patch" => patch.patch = Some(take::text(value, field)?),
-                "target" if value.is_null() => {}
-                "target" => patch.target = Some(target(value, "target")?),
-                _ => {
-                    let known = ["allowNameChange", "allowKindChange"];
-                    take::fields(value, "options", &known, |field, value, _| {
-                        let on = take::boolean(value, field)?;
-                        if field == "allowNameChange" {
-                            patch.allow_name_change = on;
-                        } else {
-                            patch.allow_kind_change = on;
-                        }
-                        Ok(())
-                    })?;
-                }
-            }
-            Ok(())
-        },
-    )?;
-    patch.path = patch.path.filter(|path| !path.text.is_empty());
-    patch.patch = patch.patch.filter(|patch| !patch.text.is_empty());
-    Ok(patch)
-}
-
-pub(crate) fn target(node: &Node, owner: &str) -> Result<Target, RenderError> {
-    let mut target = Target {
-        place: Some(node.place.clone()),
-        ..Target::default()
-    };
-    let known = [
-        "group",
-        "version",
-        "kind",
-        "name",
-        "namespace",
-        "labelSelector",
-        "annotationSelector",
-    ];
-    take::fields(node, owner, &known, |field, value, _| {
-        let text = take::string(value, field)?;
-        *match field {
-            "group" => &mut target.group,
-            "version" => &mut target.version,
-            "kind" => &mut target.kind,
-            "name" => &mut target.name,
-            "namespace" => &mut target.namespace,
-            "labelSelector" => &mut target.labels,
-            _ => &mut target.annotations,
-        } = text;
-        Ok(())
-    })?;
-    Ok(target)
-}
-
-pub(crate) fn images(node: &Node, owner: &str) -> Result<Vec<Image>, RenderError> {
-    take::list(node, owner)?
-        .iter()
-        .map(|node| image(node, owner))
-        .collect()
-}
-
-pub(crate) fn image(node: &Node, owner: &str) -> Result<Image, RenderError> {
-    let mut image = Image {
-        place: node.place.clone(),
-        name: String::new(),
-        new_name: String::new(),
-        new_tag: String::new(),
-        tag_suffix: String::new(),
-        digest: String::new(),
-    };
-    take::fields(
-        node,
-        owner,
-        &["name", "newName", "newTag", "tagSuffix", "digest"],
-        |field, value, _| {
-            let text = take::string(value, field)?;
-            *match field {
-                "name" => &mut image.name,
-                "newName" => &mut image.new_name,
-                "newTag" => &mut image.new_tag,
-                "tagSuffix" => &mut image.tag_suffix,
-                _ => &mut image.digest,
-            } = text;
-            Ok(())
-        },
-    )?;
-    Ok(image)
-}
-
-fn replicas(node: &Node) -> Result<Vec<Replica>, RenderError> {
-    take::list(node, "replicas")?
-        .iter()
-        .map(|node| replica(node, "replicas"))
-        .collect()
-}
-
-pub(crate) fn replica(node: &Node, owner: &str) -> Result<Replica, RenderError> {
-    let mut replica = Replica {
-        name: String::new(),
-        count: 0,
-        place: node.place.clone(),
-    };
-    take::fields(node, owner, &["name", "count"], |field, value, _| {
-        match field {
-            "name" => replica.name = take::string(value, field)?,
-            _ => replica.count = take::int(value, field)?,
-        }
-        Ok(())
-    })?;
-    Ok(replica)
-}
-
-fn generators(node: &Node, owner: &str, secret: bool) -> Result<Vec<Generator>, RenderError> {
-    take::list(node, owner)?
-        .iter()
-        .map(|node| generator(node, owner, secret, &[]))
-        .collect()
-}
-
-/// One generator; `more` are field names that the caller has seen to.
-pub(crate) fn generator(
-    node: &Node,
-    owner: &str,
-    secret: bool,
-    more: &[&str],
-) -> Result<Generator, RenderError> {
-    let mut generator = Generator {
-        place: node.place.clone(),
-        name: String::new(),
-        namespace: String::new(),
-        behavior: String::new(),
-        secret_type: String::new(),
-        files: Vec::new(),
-        literals: Vec::new(),
-        envs: Vec::new(),
-        options: Options::default(),
-    };
-    let mut env = None;
-    let mut known = vec![
-        "name",
-        "namespace",
-        "behavior",
-        "files",
-        "literals",
-        "envs",
-        "env",
-        "options",
-    ];
-    if secret {
-        known.push("type");
-    }
-    known.extend(more);
-    take::fields(node, owner, &known, |field, value, _| {
-        match field {
-            "name" => generator.name = take::string(value, field)?,
-            "namespace" => generator.namespace = take::string(value, field)?,
-            "behavior" => generator.behavior = take::string(value, field)?,
-            "type" => generator.secret_type = take::string(value, field)?,
-            "files" => generator.files = take::texts(value, field)?,
-            "literals" => generator.literals = take::texts(value, field)?,
-            "envs" => generator.envs = take::texts(value, field)?,
-            "env" => env = Some(take::text(value, field)?),
-            "options" => generator.options = options(value, field)?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    generator
-        .envs
-        .extend(env.filter(|env| !env.text.is_empty()));
-    Ok(generator)
-}
-
-fn options(node: &Node, owner: &str) -> Result<Options, RenderError> {
-    let mut options = Options::default();
-    let known = [
-        "labels",
-        "annotations",
-        "disableNameSuffixHash",
-        "immutable",
-    ];
-    take::fields(node, owner, &known, |field, value, _| {
-        match field {
-            "labels" => options.labels = take::text_map(value, field)?,
-            "annotations" => options.annotations = take::text_map(value, field)?,
-            "disableNameSuffixHash" => options.no_hash = take::boolean(value, field)?,
-            _ => options.immutable = take::boolean(value, field)?,
-        }
-        Ok(())
-    })?;
-    Ok(options)
 }
 
 fn sort(node: &Node) -> Result<Sort, RenderError> {

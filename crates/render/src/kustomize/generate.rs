@@ -7,7 +7,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::build::{Accumulated, Build, Here};
-use super::file::{File, Generator, Options};
+use super::entries::{Generator, Options};
+use super::file::File;
 use super::metadata::by_built_in;
 use super::resource::Resource;
 use super::take::Text;

@@ -5,8 +5,8 @@ use regex::Regex;
 
 use super::build::Accumulated;
 use super::config::Which;
+use super::entries::{Image, Replica};
 use super::fieldspec::{FieldSpec, Make};
-use super::file::{Image, Replica};
 use super::names::set_text;
 use super::select;
 use crate::error::RenderError;
@@ -67,15 +67,15 @@ fn everywhere(node: &mut Node, image: &Image, pattern: &Regex) {
             .for_each(|item| everywhere(item, image, pattern)),
         Content::Map(pairs) => {
             for pair in pairs {
-                if matches!(pair.key.text.as_str(), "containers" | "initContainers") {
-                    if let Some(items) = pair.value.as_list_mut() {
-                        for item in items {
-                            if let Some(node) = item.get_mut("image") {
-                                change(node, image, pattern);
-                            }
+                if matches!(pair.key.text.as_str(), "containers" | "initContainers")
+                    && let Some(items) = pair.value.as_list_mut()
+                {
+                    for item in items {
+                        if let Some(node) = item.get_mut("image") {
+                            change(node, image, pattern);
                         }
-                        continue;
                     }
+                    continue;
                 }
                 everywhere(&mut pair.value, image, pattern);
             }

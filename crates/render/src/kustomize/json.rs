@@ -89,10 +89,10 @@ pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), R
     let mut budget = MOST_VALUES;
     for operation in operations {
         operation.apply(object, &mut budget)?;
-        if let Verb::Copy(_) | Verb::Move(_) | Verb::Add(_) = operation.verb {
-            if depth(object) > DEEPEST {
-                return Err(operation.fails("the object would be nested too deeply"));
-            }
+        if let Verb::Copy(_) | Verb::Move(_) | Verb::Add(_) = operation.verb
+            && depth(object) > DEEPEST
+        {
+            return Err(operation.fails("the object would be nested too deeply"));
         }
     }
     Ok(())

@@ -4,8 +4,8 @@ use lockstep_manifest::yaml::{self, Dialect, Node, Tag};
 
 use super::build::Accumulated;
 use super::config::Which;
+use super::entries::Labels;
 use super::fieldspec::{FieldSpec, Make};
-use super::file::Labels;
 use super::tables;
 use super::take::Text;
 use crate::error::RenderError;

@@ -110,13 +110,11 @@ impl Metadata {
                 ("namespace", &by.namespace),
             ] {
                 if !value.is_empty() {
-                    below.push_str(&format!(
-                        "{deeper}{key}: {}",
-                        print_value(&Value::from(value.as_str()))
-                    ));
+                    let value = print_value(&Value::from(value.as_str()));
+                    below.extend([deeper.as_str(), key, ": ", value.as_str()]);
                 }
             }
-            text.push_str(&format!("{indent}configuredBy:\n{below}"));
+            text.extend([indent, "configuredBy:\n", below.as_str()]);
         }
         text
     }
@@ -153,13 +151,13 @@ impl Metadata {
                 map.set(key, Node::text(text, place.clone()));
             }
         }
-        if self.managed_by {
-            if let Some(map) = metadata.map_under("labels", &place) {
-                map.set(
-                    "app.kubernetes.io/managed-by",
-                    Node::text("kustomize-v5.5.0", place.clone()),
-                );
-            }
+        if self.managed_by
+            && let Some(map) = metadata.map_under("labels", &place)
+        {
+            map.set(
+                "app.kubernetes.io/managed-by",
+                Node::text("kustomize-v5.5.0", place.clone()),
+            );
         }
         Ok(())
     }

@@ -44,12 +44,11 @@ pub(crate) fn sort(resources: &mut [Resource], options: Option<&Sort>) {
     let rank = |kind: &str| -> i64 {
         let lists =
             options.and_then(|options| Some((options.first.as_ref()?, options.last.as_ref()?)));
-        let (first, count, last) = match lists {
-            Some((first, last)) => (own(first, kind), first.len(), own(last, kind)),
-            None => {
-                let at = |kinds: &[&str]| kinds.iter().position(|one| *one == kind);
-                (at(&FIRST), FIRST.len(), at(&LAST))
-            }
+        let (first, count, last) = if let Some((first, last)) = lists {
+            (own(first, kind), first.len(), own(last, kind))
+        } else {
+            let at = |kinds: &[&str]| kinds.iter().position(|one| *one == kind);
+            (at(&FIRST), FIRST.len(), at(&LAST))
         };
         let number = |at: usize| i64::try_from(at).unwrap_or_default();
         match (first, last) {

@@ -6,7 +6,7 @@ use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{self, Content, Dialect, Node, Tag, YamlError};
 
 use super::build::{Accumulated, Build, Here};
-use super::file::Patch;
+use super::entries::Patch;
 use super::json::{self, Operation};
 use super::merge::merge_object;
 use super::metadata::by_built_in;
@@ -85,9 +85,9 @@ impl Source {
         let read = yaml::read(&self.text, dialect, &self.file, &build.reading.limits.yaml);
         match read {
             Ok(mut nodes) => {
-                nodes
-                    .iter_mut()
-                    .for_each(|node| shift(node, self.lines_above));
+                for node in &mut nodes {
+                    shift(node, self.lines_above);
+                }
                 Ok(nodes)
             }
             Err(error) => Err(YamlError {
@@ -209,7 +209,7 @@ fn selected(all: &Accumulated, selector: &Selector) -> Vec<usize> {
 }
 
 fn source_of(build: &mut Build<'_, '_>, here: &Here, patch: &Patch) -> Result<Source, RenderError> {
-    match (&patch.path, &patch.patch) {
+    match (&patch.path, &patch.inline) {
         (Some(_), Some(_)) => Err(RenderError::invalid_hint(
             &patch.place,
             "a patch entry takes `path` or `patch`, not both",

@@ -4,7 +4,7 @@ use lockstep_manifest::yaml::{Dialect, Node};
 use lockstep_tree::EntryKind;
 
 use super::build::{Accumulated, Build, Here};
-use super::file::{self, Options, Patch};
+use super::entries::{self, Options, Patch};
 use super::generate;
 use super::images;
 use super::labels;
@@ -98,7 +98,7 @@ pub(crate) fn generators(
                 }
                 _ => return Err(external(&node)),
             };
-            let mut generator = file::generator(&node, "the generator", secret, &COMMON)?;
+            let mut generator = entries::generator(&node, "the generator", secret, &COMMON)?;
             if generator.name.is_empty() {
                 text(&node, &["metadata", "name"]).clone_into(&mut generator.name);
             }
@@ -165,8 +165,9 @@ pub(crate) fn validators(
 }
 
 fn specs_of(node: &Node) -> Result<Vec<super::fieldspec::FieldSpec>, RenderError> {
-    node.get("fieldSpecs")
-        .map_or(Ok(Vec::new()), |node| file::field_specs(node, "fieldSpecs"))
+    node.get("fieldSpecs").map_or(Ok(Vec::new()), |node| {
+        entries::field_specs(node, "fieldSpecs")
+    })
 }
 
 /// Refuses fields that a step does not have.
@@ -216,7 +217,7 @@ fn transform(
             let Some(image) = node.get("imageTag") else {
                 return Ok(());
             };
-            let image = file::image(image, "imageTag")?;
+            let image = entries::image(image, "imageTag")?;
             images::set_image_in(
                 all,
                 &image,
@@ -309,7 +310,11 @@ fn transform(
             let Some(replica) = node.get("replica") else {
                 return Ok(());
             };
-            images::set_replicas_in(all, &file::replica(replica, "replica")?, &specs_of(node)?)
+            images::set_replicas_in(
+                all,
+                &entries::replica(replica, "replica")?,
+                &specs_of(node)?,
+            )
         }
         _ => Err(external(node)),
     }
@@ -328,5 +333,5 @@ fn patch_of(node: &Node, inline: &str) -> Result<Patch, RenderError> {
             entry.set(to, value.clone());
         }
     }
-    file::patch(&entry, "the patch")
+    entries::patch(&entry, "the patch")
 }

@@ -24,10 +24,10 @@ fn annotations(node: &mut Node) {
         return;
     }
     for pair in pairs {
-        if let Content::Scalar(scalar) = &mut pair.value.content {
-            if scalar.tag != Tag::Null {
-                scalar.tag = Tag::Text;
-            }
+        if let Content::Scalar(scalar) = &mut pair.value.content
+            && scalar.tag != Tag::Null
+        {
+            scalar.tag = Tag::Text;
         }
     }
 }
@@ -80,10 +80,9 @@ fn refolded(text: &str) -> String {
         let indented = line.starts_with(' ');
         let next_indented = rest.starts_with(' ');
         let read_back = match (line.is_empty() || indented, spare) {
-            (true, _) => breaks,
             (false, true) if rest.is_empty() && breaks == 1 => 1,
             (false, true) if next_indented || rest.is_empty() => breaks + 1,
-            (false, true) => breaks,
+            (true, _) | (false, true) => breaks,
             (false, false) if next_indented || rest.is_empty() => breaks,
             (false, false) => breaks - 1,
         };

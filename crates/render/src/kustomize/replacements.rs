@@ -5,7 +5,7 @@ use lockstep_manifest::yaml::{self, Content, Dialect, Node, Pair, Scalar, Tag};
 use regex::Regex;
 
 use super::build::{Accumulated, Build, Here};
-use super::file::{self, Target};
+use super::entries::{self, Target};
 use super::resource::{Gvk, Id, Resource};
 use super::select;
 use super::take::{self, Text};
@@ -128,7 +128,7 @@ const OBJECT: [&str; 5] = ["group", "version", "kind", "name", "namespace"];
 fn source(node: &Node) -> Result<Source, RenderError> {
     let mut source = Source {
         place: node.place.clone(),
-        object: file::target(&part(node, &OBJECT), "source")?,
+        object: entries::target(&part(node, &OBJECT), "source")?,
         path: String::new(),
         options: Options::default(),
     };
@@ -163,11 +163,11 @@ fn target(node: &Node) -> Result<TargetFields, RenderError> {
         |field, value, _| {
             match field {
                 "select" if value.is_null() => {}
-                "select" => target.select = Some(file::target(value, field)?),
+                "select" => target.select = Some(entries::target(value, field)?),
                 "reject" => {
                     target.reject = take::list(value, field)?
                         .iter()
-                        .map(|node| file::target(node, field))
+                        .map(|node| entries::target(node, field))
                         .collect::<Result<_, _>>()?;
                 }
                 "fieldPaths" => target.paths = take::texts(value, field)?,

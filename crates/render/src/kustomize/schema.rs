@@ -202,14 +202,15 @@ fn built_in(gvk: &Gvk) -> Option<Type> {
 
 impl Type {
     /// The type of a field, and how it is merged when it is a list (its type is then that of an element).
+    #[expect(clippy::match_same_arms, reason = "a table, one type after the other")]
     fn field(self, name: &str) -> (Self, ListRule<'static>) {
         let plain = |of: Self| (of, ListRule::Replace);
         let by = |of: Self, keys: &[&'static str]| (of, ListRule::Keys(keys.to_vec()));
         match (self, name) {
-            (Self::Object(_), "metadata")
-            | (Self::PodTemplate | Self::JobTemplate | Self::ClaimTemplate, "metadata") => {
-                plain(Self::Metadata)
-            }
+            (
+                Self::Object(_) | Self::PodTemplate | Self::JobTemplate | Self::ClaimTemplate,
+                "metadata",
+            ) => plain(Self::Metadata),
             (Self::Object(kind), name) => kind.field(name),
             (Self::Metadata, "finalizers") | (Self::NodeSpec, "podCIDRs") => {
                 (Self::Leaf, ListRule::Set)

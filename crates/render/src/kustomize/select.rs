@@ -3,7 +3,7 @@
 use lockstep_manifest::Place;
 use regex::{Regex, RegexBuilder};
 
-use super::file::Target;
+use super::entries::Target;
 use super::resource::Resource;
 use crate::error::RenderError;
 
@@ -158,13 +158,12 @@ fn requirements(text: &str, place: &Place) -> Result<Vec<Requirement>, RenderErr
         if key.is_empty() || !key.chars().all(allowed) {
             return Err(bad());
         }
-        if let Requirement::In(_, values) | Requirement::NotIn(_, values) = &requirement {
-            if !values
+        if let Requirement::In(_, values) | Requirement::NotIn(_, values) = &requirement
+            && !values
                 .iter()
                 .all(|value| value.chars().all(|c| c != '/' && allowed(c)))
-            {
-                return Err(bad());
-            }
+        {
+            return Err(bad());
         }
         all.push(requirement);
     }

@@ -254,7 +254,7 @@ fn put_scalar(node: &mut Node, values: &Values) {
                             out.push_str(&value.text);
                             used = Some(place);
                         }
-                        None => out.push_str(&format!("$({name})")),
+                        None => out.extend(["$(", name, ")"]),
                     }
                     rest = after;
                 }
