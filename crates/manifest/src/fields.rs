@@ -65,7 +65,9 @@ pub fn fingerprint(live: &Manifest, ignored: &[String]) -> Option<Digest> {
 pub fn held<'a>(live: &'a Manifest, owned: &Value) -> Option<BTreeMap<String, &'a Value>> {
     let mut found = BTreeMap::new();
     for (key, below) in owned.as_object()? {
-        let Some(name) = key.strip_prefix("f:") else { continue };
+        let Some(name) = key.strip_prefix("f:") else {
+            continue;
+        };
         // The server writes these by itself; they are never ours to restore.
         if let Some(value) = live.body().get(name) {
             gather(value, below, format!(".{name}"), DEPTH, &mut found)?;
@@ -93,7 +95,9 @@ fn gather<'a>(
         }
         let (mark, rest) = key.split_once(':')?;
         let child = match mark {
-            "f" => value.get(rest).map(|child| (format!("{path}.{rest}"), child)),
+            "f" => value
+                .get(rest)
+                .map(|child| (format!("{path}.{rest}"), child)),
             "k" => {
                 let keys: Value = serde_json::from_str(rest).ok()?;
                 item_by_keys(value, &keys).map(|child| (format!("{path}[{rest}]"), child))
@@ -120,9 +124,10 @@ fn gather<'a>(
 
 fn item_by_keys<'a>(list: &'a Value, keys: &Value) -> Option<&'a Value> {
     let keys = keys.as_object()?;
-    list.as_array()?
-        .iter()
-        .find(|item| keys.iter().all(|(key, wanted)| item.get(key) == Some(wanted)))
+    list.as_array()?.iter().find(|item| {
+        keys.iter()
+            .all(|(key, wanted)| item.get(key) == Some(wanted))
+    })
 }
 
 /// Who wrote to an object, by what, when: one entry of `managedFields`.
@@ -143,11 +148,15 @@ pub struct Writer {
 /// Shape: managers other than us first. List items are found by position in the live object, so the pointer must be
 /// one into this very object.
 pub fn writers(live: &Manifest, pointer: &str) -> Vec<Writer> {
-    let Some(parts) = crate::pointer::parts(pointer) else { return Vec::new() };
+    let Some(parts) = crate::pointer::parts(pointer) else {
+        return Vec::new();
+    };
     let root = Value::Object(live.body().clone());
     let mut found: Vec<Writer> = entries(live)
         .filter(|entry| {
-            entry.get("fieldsV1").is_some_and(|set| owns(set, &root, &parts))
+            entry
+                .get("fieldsV1")
+                .is_some_and(|set| owns(set, &root, &parts))
         })
         .map(|entry| {
             let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -181,8 +190,12 @@ pub fn last_writer(live: &Manifest) -> Option<Writer> {
 }
 
 fn owns(set: &Value, value: &Value, parts: &[String]) -> bool {
-    let Some(below) = set.as_object() else { return false };
-    let Some((part, rest)) = parts.split_first() else { return true };
+    let Some(below) = set.as_object() else {
+        return false;
+    };
+    let Some((part, rest)) = parts.split_first() else {
+        return true;
+    };
     if below.is_empty() {
         return true; // the set ends above: everything below is owned with it
     }
@@ -199,7 +212,8 @@ fn owns(set: &Value, value: &Value, parts: &[String]) -> bool {
                 .zip(child)
                 .is_some_and(|(keys, item)| {
                     keys.as_object().is_some_and(|keys| {
-                        keys.iter().all(|(key, wanted)| item.get(key) == Some(wanted))
+                        keys.iter()
+                            .all(|(key, wanted)| item.get(key) == Some(wanted))
                     })
                 }),
             Some(("v", wanted)) => {
@@ -212,7 +226,10 @@ fn owns(set: &Value, value: &Value, parts: &[String]) -> bool {
 }
 
 fn entries(live: &Manifest) -> impl Iterator<Item = &Value> {
-    live.get(&["metadata", "managedFields"]).and_then(Value::as_array).into_iter().flatten()
+    live.get(&["metadata", "managedFields"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 #[cfg(test)]
@@ -239,12 +256,18 @@ mod tests {
 
     #[test]
     fn a_foreign_field_does_not_change_the_fingerprint() {
-        assert_eq!(fingerprint(&live(3, "a"), &[]), fingerprint(&live(3, "b"), &[]));
+        assert_eq!(
+            fingerprint(&live(3, "a"), &[]),
+            fingerprint(&live(3, "b"), &[])
+        );
     }
 
     #[test]
     fn a_changed_field_of_ours_changes_the_fingerprint() {
-        assert_ne!(fingerprint(&live(3, "a"), &[]), fingerprint(&live(4, "a"), &[]));
+        assert_ne!(
+            fingerprint(&live(3, "a"), &[]),
+            fingerprint(&live(4, "a"), &[])
+        );
     }
 
     #[test]
@@ -269,10 +292,19 @@ mod tests {
     fn the_writer_of_a_field_is_found_through_list_keys() {
         let live = live(3, "a");
         let names = |pointer: &str| {
-            writers(&live, pointer).into_iter().map(|w| w.manager).collect::<Vec<_>>()
+            writers(&live, pointer)
+                .into_iter()
+                .map(|w| w.manager)
+                .collect::<Vec<_>>()
         };
-        assert_eq!(names("/spec/template/spec/containers/1/image"), ["lockstep"]);
-        assert_eq!(names("/spec/template/spec/containers/0/image"), Vec::<String>::new());
+        assert_eq!(
+            names("/spec/template/spec/containers/1/image"),
+            ["lockstep"]
+        );
+        assert_eq!(
+            names("/spec/template/spec/containers/0/image"),
+            Vec::<String>::new()
+        );
         assert_eq!(names("/metadata/labels/theirs"), ["kubectl-edit"]);
     }
 

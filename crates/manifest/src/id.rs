@@ -17,7 +17,10 @@ pub struct GroupKind {
 impl GroupKind {
     /// Makes one from its two parts.
     pub fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { group: group.into(), kind: kind.into() }
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+        }
     }
 
     /// Is this the kind `kind` of group `group`?
@@ -52,7 +55,11 @@ impl Gvk {
     /// Makes one from `apiVersion` and `kind` as they stand in a manifest.
     pub fn from_api_version(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+        }
     }
 
     /// `group/version`, or the version alone for the core group.
@@ -159,7 +166,11 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_what_it_writes() {
-        for text in ["apps/Deployment shop/web", "Namespace shop", "Service shop/web"] {
+        for text in [
+            "apps/Deployment shop/web",
+            "Namespace shop",
+            "Service shop/web",
+        ] {
             let id: ObjectId = text.parse().expect("it is one of ours");
             assert_eq!(id.to_string(), text);
         }

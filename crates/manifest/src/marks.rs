@@ -37,15 +37,25 @@ pub fn set_id(namespace: &str, name: &str) -> String {
 /// Argo CD's tracking id: `APP:GROUP/KIND:NAMESPACE/NAME`. The core group is empty; a cluster-scoped object carries
 /// the app's destination namespace, as Argo CD writes it.
 pub fn tracking_id(app: &str, id: &ObjectId, destination: &str) -> String {
-    let namespace = if id.namespace.is_empty() { destination } else { &id.namespace };
+    let namespace = if id.namespace.is_empty() {
+        destination
+    } else {
+        &id.namespace
+    };
     format!("{app}:{}/{}:{namespace}/{}", id.group, id.kind, id.name)
 }
 
 /// The wave an object belongs to: Argo CD's annotation, else Helm's weight, else 0; what is no number counts as not
 /// there.
 pub fn wave(object: &Manifest) -> i32 {
-    let number = |key: &str| object.annotation(key).and_then(|text| text.trim().parse().ok());
-    number(WAVE).or_else(|| number("helm.sh/hook-weight")).unwrap_or(0)
+    let number = |key: &str| {
+        object
+            .annotation(key)
+            .and_then(|text| text.trim().parse().ok())
+    };
+    number(WAVE)
+        .or_else(|| number("helm.sh/hook-weight"))
+        .unwrap_or(0)
 }
 
 /// The hook annotation's text, when the object is a hook of Argo CD or of Helm.
@@ -54,14 +64,19 @@ pub fn wave(object: &Manifest) -> i32 {
 pub fn hook(object: &Manifest) -> Option<&str> {
     object
         .annotation(HOOK)
-        .or_else(|| object.annotation(HELM_HOOK).filter(|text| text.trim() != "crd-install"))
+        .or_else(|| {
+            object
+                .annotation(HELM_HOOK)
+                .filter(|text| text.trim() != "crd-install")
+        })
         .filter(|text| !text.trim().is_empty())
 }
 
 /// Is this option (`Prune=false`) among the object's sync options?
 pub fn has_option(object: &Manifest, option: &str) -> bool {
     object.annotation(SYNC_OPTIONS).is_some_and(|text| {
-        text.split(',').any(|given| given.trim().eq_ignore_ascii_case(option))
+        text.split(',')
+            .any(|given| given.trim().eq_ignore_ascii_case(option))
     })
 }
 
@@ -91,9 +106,15 @@ mod tests {
     #[test]
     fn a_tracking_id_has_argo_cds_form() {
         let id = "Service default/web".parse().expect("an id");
-        assert_eq!(tracking_id("guestbook", &id, "shop"), "guestbook:/Service:default/web");
+        assert_eq!(
+            tracking_id("guestbook", &id, "shop"),
+            "guestbook:/Service:default/web"
+        );
         let id = "Namespace shop".parse().expect("an id");
-        assert_eq!(tracking_id("guestbook", &id, "shop"), "guestbook:/Namespace:shop/shop");
+        assert_eq!(
+            tracking_id("guestbook", &id, "shop"),
+            "guestbook:/Namespace:shop/shop"
+        );
     }
 
     #[test]

@@ -51,10 +51,14 @@ pub struct Manifest {
 impl Manifest {
     /// Takes a value as an object. Errors: it lacks what makes it one.
     pub fn from_value(value: Value) -> Result<Self, NotAnObject> {
-        let Value::Object(body) = value else { return Err(NotAnObject::NotAMap) };
+        let Value::Object(body) = value else {
+            return Err(NotAnObject::NotAMap);
+        };
         let text = |at: Option<&Value>| at.and_then(Value::as_str).is_some_and(|t| !t.is_empty());
         if !text(body.get("apiVersion")) {
-            return Err(NotAnObject::Missing { field: "apiVersion" });
+            return Err(NotAnObject::Missing {
+                field: "apiVersion",
+            });
         }
         if !text(body.get("kind")) {
             return Err(NotAnObject::Missing { field: "kind" });
@@ -63,9 +67,14 @@ impl Manifest {
         if !text(metadata.and_then(|m| m.get("name")))
             && !text(metadata.and_then(|m| m.get("generateName")))
         {
-            return Err(NotAnObject::Missing { field: "metadata.name" });
+            return Err(NotAnObject::Missing {
+                field: "metadata.name",
+            });
         }
-        Ok(Self { body, places: Arc::new([]) })
+        Ok(Self {
+            body,
+            places: Arc::new([]),
+        })
     }
 
     /// The same object, knowing where its leaves were written: JSON pointer and place, sorted by pointer.
@@ -127,7 +136,8 @@ impl Manifest {
     pub fn set_namespace(&mut self, namespace: Option<&str>) {
         match namespace {
             Some(name) => {
-                self.metadata_mut().insert("namespace".to_owned(), Value::from(name));
+                self.metadata_mut()
+                    .insert("namespace".to_owned(), Value::from(name));
             }
             None => {
                 self.metadata_mut().remove("namespace");
@@ -137,12 +147,15 @@ impl Manifest {
 
     /// `metadata.uid`, which only a live object has.
     pub fn uid(&self) -> Option<Uid> {
-        self.get(&["metadata", "uid"]).and_then(Value::as_str).map(|u| Uid(u.to_owned()))
+        self.get(&["metadata", "uid"])
+            .and_then(Value::as_str)
+            .map(|u| Uid(u.to_owned()))
     }
 
     /// `metadata.resourceVersion`, which only a live object has.
     pub fn resource_version(&self) -> Option<&str> {
-        self.get(&["metadata", "resourceVersion"]).and_then(Value::as_str)
+        self.get(&["metadata", "resourceVersion"])
+            .and_then(Value::as_str)
     }
 
     /// Is somebody deleting it?
@@ -152,28 +165,33 @@ impl Manifest {
 
     /// The value of one label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.get(&["metadata", "labels", key]).and_then(Value::as_str)
+        self.get(&["metadata", "labels", key])
+            .and_then(Value::as_str)
     }
 
     /// The value of one annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.get(&["metadata", "annotations", key]).and_then(Value::as_str)
+        self.get(&["metadata", "annotations", key])
+            .and_then(Value::as_str)
     }
 
     /// Sets one label.
     pub fn set_label(&mut self, key: &str, value: &str) {
-        self.metadata_map("labels").insert(key.to_owned(), Value::from(value));
+        self.metadata_map("labels")
+            .insert(key.to_owned(), Value::from(value));
     }
 
     /// Sets one annotation.
     pub fn set_annotation(&mut self, key: &str, value: &str) {
-        self.metadata_map("annotations").insert(key.to_owned(), Value::from(value));
+        self.metadata_map("annotations")
+            .insert(key.to_owned(), Value::from(value));
     }
 
     /// The value under these keys.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.body.get(*first)?, |value, key| value.get(key))
+        rest.iter()
+            .try_fold(self.body.get(*first)?, |value, key| value.get(key))
     }
 
     /// The text under these keys, empty when it is not there or no text.
@@ -217,11 +235,14 @@ impl Manifest {
 
 /// The map under `key`, made when something else, or nothing, stood there (`labels: null` is common in git).
 fn map_at<'a>(parent: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
-    let slot = parent.entry(key.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+    let slot = parent
+        .entry(key.to_owned())
+        .or_insert_with(|| Value::Object(Map::new()));
     if !slot.is_object() {
         *slot = Value::Object(Map::new());
     }
-    slot.as_object_mut().expect("it was made a map on the line above")
+    slot.as_object_mut()
+        .expect("it was made a map on the line above")
 }
 
 #[cfg(test)]
@@ -234,13 +255,19 @@ mod tests {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
         assert_eq!(
             Manifest::from_value(value),
-            Err(NotAnObject::Missing { field: "metadata.name" })
+            Err(NotAnObject::Missing {
+                field: "metadata.name"
+            })
         );
     }
 
     #[test]
     fn a_leaf_without_a_place_of_its_own_takes_the_nearest_above() {
-        let place = Place { file: "a.yaml".into(), line: 3, column: 1 };
+        let place = Place {
+            file: "a.yaml".into(),
+            line: 3,
+            column: 1,
+        };
         let object = Manifest::from_value(
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}),
         )

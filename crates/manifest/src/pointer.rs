@@ -8,7 +8,11 @@ pub fn parts(pointer: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let rest = pointer.strip_prefix('/')?;
-    Some(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
+    Some(
+        rest.split('/')
+            .map(|part| part.replace("~1", "/").replace("~0", "~"))
+            .collect(),
+    )
 }
 
 /// One more part at the end of a pointer, escaped.
@@ -47,9 +51,12 @@ pub fn readable(root: &Value, pointer: &str) -> String {
         if let Some(Value::Array(list)) = at {
             let item = part.parse::<usize>().ok().and_then(|index| list.get(index));
             let name = item.and_then(|item| {
-                ["name", "key", "containerPort", "port", "mountPath", "host"].iter().find_map(|key| {
-                    item.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-                })
+                ["name", "key", "containerPort", "port", "mountPath", "host"]
+                    .iter()
+                    .find_map(|key| {
+                        item.get(key)
+                            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+                    })
             });
             text.extend(["[", &name.unwrap_or(part), "]"]);
             at = item;
@@ -77,8 +84,14 @@ mod tests {
     fn a_path_for_people_names_list_items_by_their_key() {
         let root = json!({"spec": {"containers": [{"name": "web", "image": "a"}]},
                           "metadata": {"annotations": {"a.b/c": "d"}}});
-        assert_eq!(readable(&root, "/spec/containers/0/image"), "spec.containers[web].image");
-        assert_eq!(readable(&root, "/metadata/annotations/a.b~1c"), "metadata.annotations[a.b/c]");
+        assert_eq!(
+            readable(&root, "/spec/containers/0/image"),
+            "spec.containers[web].image"
+        );
+        assert_eq!(
+            readable(&root, "/metadata/annotations/a.b~1c"),
+            "metadata.annotations[a.b/c]"
+        );
     }
 
     #[test]

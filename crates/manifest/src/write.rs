@@ -64,11 +64,20 @@ impl Write {
 
     /// The same apply as a dry run.
     pub fn dry_run(body: Manifest) -> Self {
-        Self { verb: Verb::DryRun, ..Self::apply(body) }
+        Self {
+            verb: Verb::DryRun,
+            ..Self::apply(body)
+        }
     }
 
     /// The deletion of exactly this live object, as it was when it was looked at.
-    pub fn delete(id: ObjectId, gvk: Gvk, uid: Uid, resource_version: String, how: Propagation) -> Self {
+    pub fn delete(
+        id: ObjectId,
+        gvk: Gvk,
+        uid: Uid,
+        resource_version: String,
+        how: Propagation,
+    ) -> Self {
         Self {
             verb: Verb::Delete(how),
             id,
