@@ -50,7 +50,7 @@ pub enum TokenError {
         namespace: String,
         /// Why not.
         #[source]
-        cause: ClusterError,
+        cause: Box<ClusterError>,
     },
     /// The Secret cannot be written.
     #[error("cannot write the Secret {TOKENS_SECRET} in namespace {namespace}")]
@@ -70,7 +70,9 @@ impl TokenError {
             Self::Name { .. } => {
                 "use 1 to 63 letters, digits, dots, dashes and underscores".to_owned()
             }
-            Self::Taken { name } => format!("choose another name, or: lockstep token create {name} --replace"),
+            Self::Taken { name } => {
+                format!("choose another name, or: lockstep token create {name} --replace")
+            }
             Self::Missing { .. } => "see which there are: lockstep token list".to_owned(),
             Self::Random => "try again on a machine with a working /dev/urandom".to_owned(),
             Self::Read { cause, .. } => cause.hint().unwrap_or_else(|| CHECK.to_owned()),
@@ -82,7 +84,10 @@ impl TokenError {
     pub fn forbidden(&self) -> bool {
         match self {
             Self::Read { cause, .. } => {
-                matches!(cause, ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. })
+                matches!(
+                    **cause,
+                    ClusterError::Forbidden { .. } | ClusterError::Unauthorized { .. }
+                )
             }
             Self::Write { cause, .. } => matches!(**cause, WriteError::Forbidden { .. }),
             _ => false,
@@ -100,12 +105,23 @@ const BYTES: usize = 32;
 ///
 /// Shape: `lockstep_` and 64 hex digits, so that scanners of repositories can find one that leaked. Errors: the name
 /// is taken, unless it is to be replaced; the token of before then opens nothing any more.
-pub async fn create(options: TokenOptions, name: &str, replace: bool) -> Result<Sensitive<String>, TokenError> {
+pub async fn create(
+    options: TokenOptions,
+    name: &str,
+    replace: bool,
+) -> Result<Sensitive<String>, TokenError> {
     check(name)?;
     let namespace = options.namespace.clone();
     let apps = apps(options).await?;
-    if !replace && names(&apps, &namespace).await?.iter().any(|known| known == name) {
-        return Err(TokenError::Taken { name: name.to_owned() });
+    if !replace
+        && names(&apps, &namespace)
+            .await?
+            .iter()
+            .any(|known| known == name)
+    {
+        return Err(TokenError::Taken {
+            name: name.to_owned(),
+        });
     }
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|_| TokenError::Random)?;
@@ -113,7 +129,10 @@ pub async fn create(options: TokenOptions, name: &str, replace: bool) -> Result<
     let digest = hex::encode(Tokens::digest_of(&token));
     apps.set_secret_key(TOKENS_SECRET, name, Some(digest.as_bytes()))
         .await
-        .map_err(|cause| TokenError::Write { namespace, cause: Box::new(cause) })?;
+        .map_err(|cause| TokenError::Write {
+            namespace,
+            cause: Box::new(cause),
+        })?;
     Ok(Sensitive::new(token))
 }
 
@@ -128,31 +147,57 @@ pub async fn delete(options: TokenOptions, name: &str) -> Result<(), TokenError>
     check(name)?;
     let namespace = options.namespace.clone();
     let apps = apps(options).await?;
-    if !names(&apps, &namespace).await?.iter().any(|known| known == name) {
-        return Err(TokenError::Missing { name: name.to_owned() });
+    if !names(&apps, &namespace)
+        .await?
+        .iter()
+        .any(|known| known == name)
+    {
+        return Err(TokenError::Missing {
+            name: name.to_owned(),
+        });
     }
     apps.set_secret_key(TOKENS_SECRET, name, None)
         .await
-        .map_err(|cause| TokenError::Write { namespace, cause: Box::new(cause) })
+        .map_err(|cause| TokenError::Write {
+            namespace,
+            cause: Box::new(cause),
+        })
 }
 
 /// A name is a key of a Secret.
 fn check(name: &str) -> Result<(), TokenError> {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if (1..=63).contains(&name.len()) && name.chars().all(known) && !name.starts_with("..") && name != "." {
+    if (1..=63).contains(&name.len())
+        && name.chars().all(known)
+        && !name.starts_with("..")
+        && name != "."
+    {
         Ok(())
     } else {
-        Err(TokenError::Name { name: name.to_owned() })
+        Err(TokenError::Name {
+            name: name.to_owned(),
+        })
     }
 }
 
 async fn apps(options: TokenOptions) -> Result<Apps, TokenError> {
-    let TokenOptions { kubeconfig, context, namespace } = options;
+    let TokenOptions {
+        kubeconfig,
+        context,
+        namespace,
+    } = options;
     // It is a person who runs this, with a kubeconfig of theirs: its login program may run, as kubectl runs it.
-    let connect = Connect { kubeconfig, context, plugins: Plugins::Allowed };
+    let connect = Connect {
+        kubeconfig,
+        context,
+        plugins: Plugins::Allowed,
+    };
     let cluster = Cluster::connect(connect)
         .await
-        .map_err(|cause| TokenError::Read { namespace: namespace.clone(), cause })?;
+        .map_err(|cause| TokenError::Read {
+            namespace: namespace.clone(),
+            cause: Box::new(cause),
+        })?;
     Ok(Apps::new(cluster, namespace))
 }
 
@@ -160,8 +205,13 @@ async fn names(apps: &Apps, namespace: &str) -> Result<Vec<String>, TokenError> 
     let secret = apps
         .secret(TOKENS_SECRET)
         .await
-        .map_err(|cause| TokenError::Read { namespace: namespace.to_owned(), cause })?;
-    let Some(secret) = secret else { return Ok(Vec::new()) };
+        .map_err(|cause| TokenError::Read {
+            namespace: namespace.to_owned(),
+            cause: Box::new(cause),
+        })?;
+    let Some(secret) = secret else {
+        return Ok(Vec::new());
+    };
     let tokens = Tokens::from_secret(&secret.expose().clone().into_value());
     let mut names: Vec<String> = tokens.iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(tokens.bad().iter().cloned());

@@ -140,7 +140,13 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) check: bool,
     /// table (on a terminal), wide (elsewhere) or json
-    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM"
+    )]
     pub(crate) output: Option<StatusOutput>,
 }
 
@@ -153,7 +159,14 @@ pub(crate) struct DriftArgs {
     #[arg(short, long, value_name = "ENV")]
     pub(crate) env: Option<String>,
     /// text or json
-    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
     pub(crate) output: Output,
 }
 
@@ -172,12 +185,23 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) name_only: bool,
     /// text or json
-    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
     pub(crate) output: Output,
 }
 
 /// Flags of `sync`.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a flag on a command line is there or not"
+)]
 pub(crate) struct SyncArgs {
     /// The app, as NAME or ENV/NAME
     pub(crate) app: String,
@@ -209,7 +233,14 @@ pub(crate) struct SyncArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// text or json: the operation at its end
-    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
     pub(crate) output: Output,
 }
 
@@ -309,7 +340,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) identity: Option<String>,
     /// text or json, on standard error
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -357,7 +394,14 @@ pub(crate) struct VersionArgs {
     #[arg(long)]
     pub(crate) client: bool,
     /// text or json
-    #[arg(short, long, value_enum, hide_possible_values = true, value_name = "FORM", default_value_t)]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
     pub(crate) output: Output,
 }
 

@@ -39,19 +39,40 @@ impl Exit {
     /// Every code, in order: what `lockstep help exit-codes` prints.
     pub(crate) const TABLE: [(Self, &str); 14] = [
         (Self::Yes, "done; no difference; the condition is met"),
-        (Self::No, "the answer is no: differences found, not all synced; never an error"),
+        (
+            Self::No,
+            "the answer is no: differences found, not all synced; never an error",
+        ),
         (Self::Usage, "wrong flags, or the environment is missing"),
-        (Self::Invalid, "input refused before anything was done: a file, a revision"),
-        (Self::Timeout, "still waiting when the time was up; nothing was undone"),
-        (Self::NeedsAPerson, "a person has to look: approval, policy, a plan that changed"),
-        (Self::SyncFailed, "render, diff or apply failed; the message says which"),
+        (
+            Self::Invalid,
+            "input refused before anything was done: a file, a revision",
+        ),
+        (
+            Self::Timeout,
+            "still waiting when the time was up; nothing was undone",
+        ),
+        (
+            Self::NeedsAPerson,
+            "a person has to look: approval, policy, a plan that changed",
+        ),
+        (
+            Self::SyncFailed,
+            "render, diff or apply failed; the message says which",
+        ),
         (Self::Blocked, "a hold or another sync is in the way"),
         (Self::Unhealthy, "applied, then degraded"),
         (Self::NotAllowed, "no token, or no right"),
-        (Self::Unreachable, "server, cluster or repository did not answer"),
+        (
+            Self::Unreachable,
+            "server, cluster or repository did not answer",
+        ),
         (Self::NotFound, "no such app, environment or operation"),
         (Self::Unexpected, "a bug, or a failure that nobody foresaw"),
-        (Self::Interrupted, "stopped by Ctrl-C; what was begun goes on"),
+        (
+            Self::Interrupted,
+            "stopped by Ctrl-C; what was begun goes on",
+        ),
     ];
 
     /// The number.
@@ -78,10 +99,17 @@ impl Exit {
     pub(crate) fn of_reason(code: &str) -> Self {
         match code.split('.').next().unwrap_or_default() {
             // Git did not answer; everything else that is wrong with a repository is wrong with the app.
-            "repo" if matches!(code, "repo.unreachable" | "repo.timed_out" | "repo.rate_limited") => {
+            "repo"
+                if matches!(
+                    code,
+                    "repo.unreachable" | "repo.timed_out" | "repo.rate_limited"
+                ) =>
+            {
                 Self::Unreachable
             }
-            "repo" | "render" | "diff" | "apply" | "spec" | "prune" | "project" | "plan" => Self::SyncFailed,
+            "repo" | "render" | "diff" | "apply" | "spec" | "prune" | "project" | "plan" => {
+                Self::SyncFailed
+            }
             "health" => Self::Unhealthy,
             "held" => Self::NeedsAPerson,
             "unknown" => Self::Unreachable,
@@ -136,7 +164,13 @@ mod tests {
         for status in 100..600 {
             assert!(Exit::of_status(status).code() > 1, "{status}");
         }
-        for code in ["render.timeout", "held.approval", "health.probe", "what.ever", ""] {
+        for code in [
+            "render.timeout",
+            "held.approval",
+            "health.probe",
+            "what.ever",
+            "",
+        ] {
             assert!(Exit::of_reason(code).code() > 1, "{code}");
         }
     }

@@ -1,5 +1,7 @@
 //! What an error looks like: what did not happen, why, what was changed, what to do next.
 
+use std::fmt::Write as _;
+
 use lockstep_api::{Problem, text};
 
 use crate::exit::Exit;
@@ -75,9 +77,11 @@ impl Failure {
         let exit = match problem.code.split_once('.') {
             // A plan has to be looked at before it is approved.
             _ if problem.plan.is_some() => Exit::NeedsAPerson,
-            Some(("held" | "health" | "render" | "diff" | "apply" | "repo" | "spec" | "project" | "plan", _)) => {
-                Exit::of_reason(&problem.code)
-            }
+            Some((
+                "held" | "health" | "render" | "diff" | "apply" | "repo" | "spec" | "project"
+                | "plan",
+                _,
+            )) => Exit::of_reason(&problem.code),
             _ => Exit::of_status(problem.status),
         };
         let fallback = match exit {
@@ -88,10 +92,17 @@ impl Failure {
             Exit::Unreachable => "try again in a moment",
             _ => "look at the app: lockstep status",
         };
-        let mut failure = Self::new(exit, &problem.title, problem.next.as_deref().unwrap_or(fallback))
-            .why(&problem.detail);
+        let mut failure = Self::new(
+            exit,
+            &problem.title,
+            problem.next.as_deref().unwrap_or(fallback),
+        )
+        .why(&problem.detail);
         if exit == Exit::Unexpected && !problem.request_id.is_empty() {
-            failure = failure.from(format!("request {} in the server's log", problem.request_id));
+            failure = failure.from(format!(
+                "request {} in the server's log",
+                problem.request_id
+            ));
         }
         failure.problem = serde_json::to_value(problem).ok().map(Box::new);
         failure
@@ -103,7 +114,10 @@ impl Failure {
             return (**problem).clone();
         }
         let line = |wanted: Label| {
-            self.lines.iter().find(|(label, _)| *label == wanted).map(|(_, said)| said.clone())
+            self.lines
+                .iter()
+                .find(|(label, _)| *label == wanted)
+                .map(|(_, said)| said.clone())
         };
         serde_json::json!({
             "title": self.title,
@@ -117,9 +131,9 @@ impl Failure {
     pub(crate) fn text(&self) -> String {
         let mut out = format!("error: {}\n", self.title);
         for (label, said) in &self.lines {
-            out.push_str(&format!("  {:<6} {said}\n", label.text()));
+            let _ = writeln!(out, "  {:<6} {said}", label.text());
         }
-        out.push_str(&format!("  {:<6} {}\n", "next", self.next));
+        let _ = writeln!(out, "  {:<6} {}", "next", self.next);
         out
     }
 }
@@ -130,9 +144,13 @@ mod tests {
 
     #[test]
     fn the_lines_of_an_error_stand_in_their_order_whatever_the_order_of_writing() {
-        let failure = Failure::new(Exit::SyncFailed, "Kubernetes refused Deployment/ledger in prod", "put it back")
-            .state("nothing was applied")
-            .why("a selector cannot change");
+        let failure = Failure::new(
+            Exit::SyncFailed,
+            "Kubernetes refused Deployment/ledger in prod",
+            "put it back",
+        )
+        .state("nothing was applied")
+        .why("a selector cannot change");
         assert_eq!(
             failure.text(),
             "error: Kubernetes refused Deployment/ledger in prod\n  why    a selector cannot \

@@ -36,7 +36,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers; everything else is wrong usage. Clap knows which is which.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Yes };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Yes
+            };
             // A closed pipe is no reason for another error.
             let _printed = error.print();
             return exit.into();

@@ -13,7 +13,7 @@ pub(crate) struct Period(pub(crate) Duration);
 pub(crate) struct NotAPeriod;
 
 /// Whoever waits longer than this has forgotten that they wait.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 impl FromStr for Period {
     type Err = NotAPeriod;
@@ -46,7 +46,11 @@ impl FromStr for Period {
             None => {}
         }
         let period = Duration::from_secs(seconds);
-        if period > LONGEST { Err(NotAPeriod) } else { Ok(Self(period)) }
+        if period > LONGEST {
+            Err(NotAPeriod)
+        } else {
+            Ok(Self(period))
+        }
     }
 }
 

@@ -22,11 +22,18 @@ pub(crate) enum Color {
     Never,
 }
 
+/// Are there colours?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colors {
+    On,
+    Off,
+}
+
 /// Standard output and standard error, as this reader wants them.
 #[derive(Clone, Debug)]
 pub(crate) struct Screen {
-    color_out: bool,
-    color_err: bool,
+    color_out: Colors,
+    color_err: Colors,
     ascii: bool,
     /// Is standard output a terminal? If not, columns are for machines.
     pub(crate) terminal: bool,
@@ -38,9 +45,11 @@ impl Screen {
     pub(crate) fn new(environment: &Environment, color: Color, ascii: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let wanted = |terminal: bool| match color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => environment.force_color || (terminal && !environment.no_color),
+            Color::Always => Colors::On,
+            Color::Auto if environment.force_color || (terminal && !environment.no_color) => {
+                Colors::On
+            }
+            Color::Auto | Color::Never => Colors::Off,
         };
         Self {
             color_out: wanted(terminal),
@@ -65,6 +74,10 @@ impl Screen {
     }
 
     /// Prints bytes as they are: JSON, YAML.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever prints does so through the screen"
+    )]
     pub(crate) fn raw(&self, said: &str) {
         let mut out = std::io::stdout().lock();
         let _closed = out.write_all(said.as_bytes()).and_then(|()| out.flush());
@@ -88,8 +101,11 @@ impl Screen {
     }
 
     /// The text in this reader's shapes and colours.
-    fn dress(&self, said: &str, color: bool) -> String {
-        let mut said = if color { paint(said) } else { said.to_owned() };
+    fn dress(&self, said: &str, colors: Colors) -> String {
+        let mut said = match colors {
+            Colors::On => paint(said),
+            Colors::Off => said.to_owned(),
+        };
         if self.ascii && !self.json.get() {
             said = said.chars().map(ascii).collect();
         }
@@ -151,7 +167,10 @@ mod tests {
 
     #[test]
     fn ascii_shapes_keep_the_columns() {
-        let said: String = "◆ Drifted  8c1d0be → 4f2a9c1  ━━━━◆".chars().map(ascii).collect();
+        let said: String = "◆ Drifted  8c1d0be → 4f2a9c1  ━━━━◆"
+            .chars()
+            .map(ascii)
+            .collect();
         assert_eq!(said, "# Drifted  8c1d0be > 4f2a9c1  ----#");
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use lockstep_api::{App, AppList, AppSummary, Overview, Problem, SyncRequest, Time};
 use lockstep_manifest::Sensitive;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT,
+};
 use reqwest::{Client, Method, Response, Url};
 use serde::de::DeserializeOwned;
 
@@ -61,20 +63,26 @@ impl Server {
             return Err(wrong("it is neither http nor https"));
         }
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong("user and password do not belong there; a token is given by LOCKSTEP_TOKEN"));
+            return Err(wrong(
+                "user and password do not belong there; a token is given by LOCKSTEP_TOKEN",
+            ));
         }
         base.set_query(None);
         base.set_fragment(None);
         let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lockstep/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("lockstep/", env!("CARGO_PKG_VERSION"))),
+        );
         if let Some(token) = token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose().trim())).map_err(|_| {
-                Failure::new(
-                    Exit::Usage,
-                    "the token holds characters that no token has",
-                    "copy it again, from the line that lockstep token create printed",
-                )
-            })?;
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose().trim()))
+                .map_err(|_| {
+                    Failure::new(
+                        Exit::Usage,
+                        "the token holds characters that no token has",
+                        "copy it again, from the line that lockstep token create printed",
+                    )
+                })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -86,10 +94,18 @@ impl Server {
             .no_proxy()
             .build()
             .map_err(|error| {
-                Failure::new(Exit::Unexpected, "the HTTP client could not be made", "check the system's certificates")
-                    .why(chain(&error))
+                Failure::new(
+                    Exit::Unexpected,
+                    "the HTTP client could not be made",
+                    "check the system's certificates",
+                )
+                .why(chain(&error))
             })?;
-        Ok(Self { base, http, has_token: token.is_some() })
+        Ok(Self {
+            base,
+            http,
+            has_token: token.is_some(),
+        })
     }
 
     /// The address.
@@ -119,12 +135,25 @@ impl Server {
         url
     }
 
-    async fn send(&self, method: Method, url: Url, body: Option<String>, patience: Duration) -> Result<Response, Failure> {
-        let mut request = self.http.request(method, url).header(ACCEPT, "application/json").timeout(patience);
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Response, Failure> {
+        let mut request = self
+            .http
+            .request(method, url)
+            .header(ACCEPT, "application/json")
+            .timeout(patience);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        request.send().await.map_err(|error| self.unreachable(&error))
+        request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -191,8 +220,12 @@ impl Server {
     }
 
     /// Reads one thing.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, parts: &[&str]) -> Result<Answer<T>, Failure> {
-        self.ask(Method::GET, self.url(parts, &[]), None, PATIENCE).await
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        parts: &[&str],
+    ) -> Result<Answer<T>, Failure> {
+        self.ask(Method::GET, self.url(parts, &[]), None, PATIENCE)
+            .await
     }
 
     /// What paints the top of the front page.
@@ -226,7 +259,11 @@ impl Server {
     }
 
     /// A part of one app: `plan`, `drift`.
-    pub(crate) async fn part<T: DeserializeOwned>(&self, target: &Target, part: &str) -> Result<Answer<T>, Failure> {
+    pub(crate) async fn part<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        part: &str,
+    ) -> Result<Answer<T>, Failure> {
         self.get(&["apps", &target.env, &target.app, part]).await
     }
 
@@ -237,19 +274,20 @@ impl Server {
         request: &SyncRequest,
     ) -> Result<Result<lockstep_api::Operation, Problem>, Failure> {
         let url = self.url(&["apps", &target.env, &target.app, "sync"], &[]);
-        let body = serde_json::to_string(request).map_err(|error| self.foreign(&error.to_string()))?;
+        let body =
+            serde_json::to_string(request).map_err(|error| self.foreign(&error.to_string()))?;
         let response = self.send(Method::POST, url, Some(body), PATIENCE).await?;
         let (status, text, _) = self.body(response).await?;
         if (200..300).contains(&status) {
-            let foreign = |error: serde_json::Error| self.foreign(&format!("its answer cannot be read: {error}"));
-            // A board that lags behind the engine knows no more than the operation's id.
-            return match serde_json::from_str(&text) {
-                Ok(operation) => Ok(Ok(operation)),
-                Err(_) => {
-                    let begun: Begun = serde_json::from_str(&text).map_err(foreign)?;
-                    Ok(Ok(self.operation(&begun.id).await?.value))
-                }
+            let foreign = |error: serde_json::Error| {
+                self.foreign(&format!("its answer cannot be read: {error}"))
             };
+            // A board that lags behind the engine knows no more than the operation's id.
+            if let Ok(operation) = serde_json::from_str(&text) {
+                return Ok(Ok(operation));
+            }
+            let begun: Begun = serde_json::from_str(&text).map_err(foreign)?;
+            return Ok(Ok(self.operation(&begun.id).await?.value));
         }
         match serde_json::from_str(&text) {
             Ok(problem) => Ok(Err(problem)),
@@ -258,7 +296,10 @@ impl Server {
     }
 
     /// An operation, once it has changed or half a minute is over.
-    pub(crate) async fn operation(&self, id: &str) -> Result<Answer<lockstep_api::Operation>, Failure> {
+    pub(crate) async fn operation(
+        &self,
+        id: &str,
+    ) -> Result<Answer<lockstep_api::Operation>, Failure> {
         let wait = format!("{}s", LONG_POLL.as_secs());
         let url = self.url(&["operations", id], &[("wait", &wait)]);
         self.ask(Method::GET, url, None, LONG_POLL + PATIENCE).await
@@ -268,12 +309,17 @@ impl Server {
     pub(crate) async fn doorbell(&self) -> Result<Doorbell, Failure> {
         let url = self.url(&["stream"], &[]);
         let request = self.http.get(url).header(ACCEPT, "text/event-stream");
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
             let (status, text, _) = self.body(response).await?;
             return Err(self.refused(status, &text));
         }
-        Ok(Doorbell { stream: Box::pin(response.bytes_stream().map(|piece| piece.is_ok())) })
+        Ok(Doorbell {
+            stream: Box::pin(response.bytes_stream().map(|piece| piece.is_ok())),
+        })
     }
 }
 
@@ -298,8 +344,15 @@ impl Doorbell {
 
 /// The server's clock, from its answer; ours when it has none.
 fn clock(response: &Response) -> Time {
-    let date = response.headers().get(DATE).and_then(|value| value.to_str().ok());
-    let read = date.and_then(|text| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok());
+    let date = response
+        .headers()
+        .get(DATE)
+        .and_then(|value| value.to_str().ok());
+    let read = date.and_then(|text| {
+        jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(text)
+            .ok()
+    });
     read.unwrap_or_else(jiff::Timestamp::now).into()
 }
 
@@ -322,13 +375,17 @@ mod tests {
     fn server(address: &str) -> Server {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let token = Sensitive::new("t".to_owned());
-        Server::new(address, Some(&token)).ok().expect("it is an address")
+        Server::new(address, Some(&token)).unwrap_or_else(|failure| panic!("{}", failure.text()))
     }
 
     #[test]
     fn a_name_cannot_leave_its_place_in_the_address() {
-        let url = server("http://127.0.0.1:8080/below/").url(&["apps", "../x", "a b?c#d"], &[("q", "1&2")]);
-        assert_eq!(url.as_str(), "http://127.0.0.1:8080/below/api/v1/apps/..%2Fx/a%20b%3Fc%23d?q=1%262");
+        let url = server("http://127.0.0.1:8080/below/")
+            .url(&["apps", "../x", "a b?c#d"], &[("q", "1&2")]);
+        assert_eq!(
+            url.as_str(),
+            "http://127.0.0.1:8080/below/api/v1/apps/..%2Fx/a%20b%3Fc%23d?q=1%262"
+        );
     }
 
     #[test]

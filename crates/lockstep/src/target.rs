@@ -61,9 +61,10 @@ impl Written {
                 format!("{text} and -e {env} name two environments"),
                 format!("keep one of them: {app} -e {env}, or {text}"),
             )),
-            (before, env) => {
-                Ok(Self { env: before.or(env).map(str::to_owned), app: app.to_owned() })
-            }
+            (before, env) => Ok(Self {
+                env: before.or(env).map(str::to_owned),
+                app: app.to_owned(),
+            }),
         }
     }
 
@@ -73,9 +74,16 @@ impl Written {
     }
 
     /// Finds the environment where none is said. Errors: there are several to choose from.
-    pub(crate) async fn resolve(self, server: &Server, purpose: Purpose) -> Result<Target, Failure> {
+    pub(crate) async fn resolve(
+        self,
+        server: &Server,
+        purpose: Purpose,
+    ) -> Result<Target, Failure> {
         let Self { env: None, app } = self else {
-            return Ok(Target { env: self.env.unwrap_or_default(), app: self.app });
+            return Ok(Target {
+                env: self.env.unwrap_or_default(),
+                app: self.app,
+            });
         };
         let apps = server.apps(None).await?;
         choose(&apps, app, purpose)
@@ -86,7 +94,11 @@ fn choose(apps: &[AppSummary], app: String, purpose: Purpose) -> Result<Target, 
     let mut all: Vec<&str> = apps.iter().map(|one| one.env.as_str()).collect();
     all.sort_unstable();
     all.dedup();
-    let of_app: Vec<&str> = apps.iter().filter(|one| one.name == app).map(|one| one.env.as_str()).collect();
+    let of_app: Vec<&str> = apps
+        .iter()
+        .filter(|one| one.name == app)
+        .map(|one| one.env.as_str())
+        .collect();
     match (of_app.as_slice(), purpose) {
         ([], _) => {
             let near = nearest(apps, &app);
@@ -94,20 +106,42 @@ fn choose(apps: &[AppSummary], app: String, purpose: Purpose) -> Result<Target, 
                 || "see what there is: lockstep status".to_owned(),
                 |near| format!("did you mean {near}?  lockstep status {near}"),
             );
-            Err(Failure::new(Exit::NotFound, format!("no app called {app:?}"), next))
+            Err(Failure::new(
+                Exit::NotFound,
+                format!("no app called {app:?}"),
+                next,
+            ))
         }
-        ([env], Purpose::Read) => Ok(Target { env: (*env).to_owned(), app }),
-        ([env], Purpose::Write) if all.len() == 1 => Ok(Target { env: (*env).to_owned(), app }),
+        ([env], Purpose::Read) => Ok(Target {
+            env: (*env).to_owned(),
+            app,
+        }),
+        ([env], Purpose::Write) if all.len() == 1 => Ok(Target {
+            env: (*env).to_owned(),
+            app,
+        }),
         (envs, purpose) => {
             let what = match purpose {
                 Purpose::Read => format!("{app} is in several environments"),
                 Purpose::Write => format!("nothing is written to {app} without an environment"),
             };
             let first = envs.first().copied().unwrap_or_default();
-            let verb = if purpose == Purpose::Write { "sync" } else { "status" };
-            let failure = Failure::new(Exit::Usage, what, format!("name one: lockstep {verb} {app} -e {first}"))
-                .why(format!("it is in: {}", envs.join(", ")));
-            Err(if purpose == Purpose::Write { failure.state("nothing was changed") } else { failure })
+            let verb = if purpose == Purpose::Write {
+                "sync"
+            } else {
+                "status"
+            };
+            let failure = Failure::new(
+                Exit::Usage,
+                what,
+                format!("name one: lockstep {verb} {app} -e {first}"),
+            )
+            .why(format!("it is in: {}", envs.join(", ")));
+            Err(if purpose == Purpose::Write {
+                failure.state("nothing was changed")
+            } else {
+                failure
+            })
         }
     }
 }
@@ -130,7 +164,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut left = i + 1;
         for (at, y) in row.iter_mut().skip(1).zip(&b) {
             let above = *at;
-            left = (above + 1).min(left + 1).min(diagonal + usize::from(x != *y));
+            left = (above + 1)
+                .min(left + 1)
+                .min(diagonal + usize::from(x != *y));
             diagonal = above;
             *at = left;
         }
@@ -147,7 +183,10 @@ mod tests {
 
     #[test]
     fn an_app_is_named_in_two_ways_that_may_not_disagree() {
-        let both = Written { env: Some("prod".to_owned()), app: "checkout".to_owned() };
+        let both = Written {
+            env: Some("prod".to_owned()),
+            app: "checkout".to_owned(),
+        };
         assert_eq!(Written::parse("prod/checkout", None), Ok(both.clone()));
         assert_eq!(Written::parse("checkout", Some("prod")), Ok(both.clone()));
         assert_eq!(Written::parse("prod/checkout", Some("prod")), Ok(both));

@@ -27,7 +27,12 @@ use crate::server::Server;
 
 /// Does what was asked.
 pub(crate) fn run(cli: Cli, environment: &Environment, screen: &Screen) -> Result<Exit, Failure> {
-    let Cli { server, token, verb, .. } = cli;
+    let Cli {
+        server,
+        token,
+        verb,
+        ..
+    } = cli;
     let connect = || -> Result<Server, Failure> {
         let token = token.filter(|token| !token.is_empty()).map(Sensitive::new);
         let server = Server::new(&server, token.as_ref())?;
@@ -68,7 +73,8 @@ fn waited_for(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit,
         .enable_all()
         .build()
         .map_err(|error| {
-            Failure::new(Exit::Unexpected, "the program could not start", "try again").why(error.to_string())
+            Failure::new(Exit::Unexpected, "the program could not start", "try again")
+                .why(error.to_string())
         })?
         .block_on(verb)
 }

@@ -26,7 +26,9 @@ fn main() -> ExitCode {
     let trials = files
         .into_iter()
         .map(|path| {
-            let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().replace('-', " "));
+            let name = path
+                .file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().replace('-', " "));
             let here = here.clone();
             Trial::test(name, move || run(&path, &here))
         })
@@ -68,8 +70,13 @@ fn read(path: &Path, here: &Path) -> (Script, String) {
                 let key = format!("{} {}", word(), word());
                 let status = word().parse().expect("a status");
                 let file = here.join("answers").join(word());
-                let body = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-                script.answers.entry(key).or_default().push_back((status, body));
+                let body =
+                    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+                script
+                    .answers
+                    .entry(key)
+                    .or_default()
+                    .push_back((status, body));
             }
             _ => {}
         }
@@ -100,7 +107,10 @@ fn run(path: &Path, here: &Path) -> Result<(), Failed> {
         .stdin(Stdio::null())
         .output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&address, "SERVER");
-    let exit = output.status.code().map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    let exit = output
+        .status
+        .code()
+        .map_or_else(|| "a signal".to_owned(), |code| code.to_string());
     let got = format!(
         "exit {exit}\n--- stdout\n{}--- stderr\n{}",
         timeless(&text(&output.stdout)),
@@ -119,17 +129,26 @@ fn run(path: &Path, here: &Path) -> Result<(), Failed> {
 /// Progress carries how long things took here, which is another time at each run.
 fn timeless(text: &str) -> String {
     let line = |line: &str| {
-        let measured = |last: &str| last.ends_with('s') && last.starts_with(|c: char| c.is_ascii_digit());
-        let own = line.starts_with("healthy  ") || line.contains(" matches git") || line.contains(" is healthy at");
+        let measured =
+            |last: &str| last.ends_with('s') && last.starts_with(|c: char| c.is_ascii_digit());
+        let own = line.starts_with("healthy  ")
+            || line.contains(" matches git")
+            || line.contains(" is healthy at");
         match line.rsplit_once(' ') {
-            Some((before, last)) if own && measured(last) => format!("{} TIME\n", before.trim_end()),
+            Some((before, last)) if own && measured(last) => {
+                format!("{} TIME\n", before.trim_end())
+            }
             _ => format!("{line}\n"),
         }
     };
     text.lines().map(line).collect()
 }
 
-fn serve(mut connection: TcpStream, answers: &Mutex<Answers>, streams: &Mutex<Vec<TcpStream>>) -> Option<()> {
+fn serve(
+    mut connection: TcpStream,
+    answers: &Mutex<Answers>,
+    streams: &Mutex<Vec<TcpStream>>,
+) -> Option<()> {
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let mut first = String::new();
     reader.read_line(&mut first).ok()?;
@@ -146,13 +165,19 @@ fn serve(mut connection: TcpStream, answers: &Mutex<Answers>, streams: &Mutex<Ve
             length = value.trim().parse().ok()?;
         }
     }
-    reader.take(length).read_to_string(&mut String::new()).ok()?;
+    reader
+        .take(length)
+        .read_to_string(&mut String::new())
+        .ok()?;
     let mut words = first.split_whitespace();
     let key = format!("{} {}", words.next()?, words.next()?);
     if key == "GET /api/v1/stream" {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nevent: hello\n\n";
         connection.write_all(head.as_bytes()).ok()?;
-        streams.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
         return Some(());
     }
     let (status, body) = {
@@ -169,7 +194,11 @@ fn serve(mut connection: TcpStream, answers: &Mutex<Answers>, streams: &Mutex<Ve
     );
     connection.write_all(answer.as_bytes()).ok()?;
     // Whoever has read one answer waits for the doorbell before asking again.
-    for stream in streams.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+    for stream in streams
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter_mut()
+    {
         let _gone = stream.write_all(b"event: app\ndata: {}\n\n");
     }
     Some(())

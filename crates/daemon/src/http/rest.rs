@@ -9,8 +9,8 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use lockstep_api::app::{AppList, AppSummary, Events, History, Objects};
-use lockstep_api::{OperationPhase, State as Word, text};
-use lockstep_reconcile::view::AppView;
+use lockstep_api::{OperationPhase, PlanView, State as Word, text};
+use lockstep_reconcile::view::{AppView, SyncStatus};
 use serde::{Deserialize, Serialize};
 
 use super::negotiate::{Face, json, tagged, text as plain, unchanged};
@@ -343,8 +343,22 @@ async fn plan(
 ) -> Result<Response, Fail> {
     let board = desk.board();
     let view = find(&board, &env, &name)?;
-    let plan = wire::plan(&view).ok_or_else(|| no_plan(&view))?;
+    let plan = wire::plan(&view).or_else(|| nothing_to_do(&view)).ok_or_else(|| no_plan(&view))?;
     answer(&board, &headers, &plan, |plan| Some(text::plan(plan)))
+}
+
+/// The plan of an app that equals git: empty, and nothing that could be approved.
+fn nothing_to_do(view: &AppView) -> Option<PlanView> {
+    (view.sync == SyncStatus::Synced).then(|| PlanView {
+        digest: String::new(),
+        revision: view.live.as_ref().map(|commit| commit.revision.to_string()),
+        create: 0,
+        update: 0,
+        delete: 0,
+        steps: Vec::new(),
+        left: Vec::new(),
+        in_sync: wire::count(view.objects.len()),
+    })
 }
 
 fn no_plan(view: &AppView) -> Fail {

@@ -12,10 +12,17 @@ const HEADER: &str = "# Printed by `lockstep crds` from the Rust types.\n";
 
 /// Prints the custom resource definitions.
 pub(super) fn run(screen: &Screen) -> Result<Exit, Failure> {
-    let crds: Result<Vec<Manifest>, _> =
-        lockstep_app::v1alpha1::crds().into_iter().map(Manifest::from_value).collect();
+    let crds: Result<Vec<Manifest>, _> = lockstep_app::v1alpha1::crds()
+        .into_iter()
+        .map(Manifest::from_value)
+        .collect();
     let crds = crds.map_err(|error| {
-        Failure::new(Exit::Unexpected, "a definition is no object", "report it: this is a bug").why(error.to_string())
+        Failure::new(
+            Exit::Unexpected,
+            "a definition is no object",
+            "report it: this is a bug",
+        )
+        .why(error.to_string())
     })?;
     screen.raw(HEADER);
     screen.raw(&print_manifests(&crds));

@@ -17,7 +17,9 @@ pub(super) async fn run(args: DiffArgs, server: &Server, screen: &Screen) -> Res
     if args.output == Output::Json {
         screen.only_json();
     }
-    let target = Written::parse(&args.app, args.env.as_deref())?.resolve(server, Purpose::Read).await?;
+    let target = Written::parse(&args.app, args.env.as_deref())?
+        .resolve(server, Purpose::Read)
+        .await?;
     let answer = server.part::<PlanView>(&target, "plan").await?;
     let plan = &answer.value;
     match args.output {
@@ -26,11 +28,18 @@ pub(super) async fn run(args: DiffArgs, server: &Server, screen: &Screen) -> Res
         Output::Text if args.stat => screen.out(&stat(plan)),
         Output::Text => screen.out(&full(plan, &target)),
     }
-    Ok(if plan.steps.is_empty() { Exit::Yes } else { Exit::No })
+    Ok(if plan.steps.is_empty() {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
 }
 
 fn names(plan: &PlanView) -> String {
-    plan.steps.iter().map(|step| text::plain(&step.id.short()) + "\n").collect()
+    plan.steps
+        .iter()
+        .map(|step| text::plain(&step.id.short()) + "\n")
+        .collect()
 }
 
 fn stat(plan: &PlanView) -> String {
@@ -39,11 +48,26 @@ fn stat(plan: &PlanView) -> String {
         0 => String::new(),
         count => text::fields(u64::try_from(count).unwrap_or(u64::MAX)),
     };
-    let width = plan.steps.iter().map(|step| name(step).chars().count()).max().unwrap_or(0);
-    let counted = plan.steps.iter().map(|step| fields(step).len()).max().unwrap_or(0);
+    let width = plan
+        .steps
+        .iter()
+        .map(|step| name(step).chars().count())
+        .max()
+        .unwrap_or(0);
+    let counted = plan
+        .steps
+        .iter()
+        .map(|step| fields(step).len())
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for step in &plan.steps {
-        let line = format!(" {:<width$}  {:<counted$}  {}", name(step), fields(step), text::step_verb(step));
+        let line = format!(
+            " {:<width$}  {:<counted$}  {}",
+            name(step),
+            fields(step),
+            text::step_verb(step)
+        );
         let _ = writeln!(out, "{}", line.trim_end());
     }
     let _ = writeln!(out, "{}", text::plan_counts(plan));
@@ -54,7 +78,12 @@ fn stat(plan: &PlanView) -> String {
 fn full(plan: &PlanView, target: &Target) -> String {
     let mut out = String::new();
     for step in &plan.steps {
-        let _ = write!(out, "{}  {}", text::plain(&step.id.short()), text::step_verb(step));
+        let _ = write!(
+            out,
+            "{}  {}",
+            text::plain(&step.id.short()),
+            text::step_verb(step)
+        );
         let because = text::plain(&step.because);
         if !because.is_empty() {
             let _ = write!(out, ": {because}");
@@ -67,17 +96,33 @@ fn full(plan: &PlanView, target: &Target) -> String {
             let _ = writeln!(out, "  {}", text::plain(&change.path));
             for (sign, side) in [('-', &change.before), ('+', &change.after)] {
                 if side.is_some() || change.sensitive {
-                    let _ = writeln!(out, "  {sign} {}", text::side(side.as_ref(), change.sensitive));
+                    let _ = writeln!(
+                        out,
+                        "  {sign} {}",
+                        text::side(side.as_ref(), change.sensitive)
+                    );
                 }
             }
         }
     }
-    let left = plan.left.iter().filter(|left| left.code != "drifted" || plan.steps.is_empty());
+    let left = plan
+        .left
+        .iter()
+        .filter(|left| left.code != "drifted" || plan.steps.is_empty());
     for left in left {
-        let _ = writeln!(out, "{}  left alone: {}", text::plain(&left.id.short()), text::plain(&left.text));
+        let _ = writeln!(
+            out,
+            "{}  left alone: {}",
+            text::plain(&left.id.short()),
+            text::plain(&left.text)
+        );
     }
     if plan.steps.is_empty() {
-        let _ = writeln!(out, "A sync of {target} would change nothing; {} compared.", text::objects(plan.in_sync));
+        let _ = writeln!(
+            out,
+            "A sync of {target} would change nothing; {} compared.",
+            text::objects(plan.in_sync)
+        );
         return out;
     }
     let _ = write!(out, "{}", text::plan_counts(plan));
@@ -85,8 +130,15 @@ fn full(plan: &PlanView, target: &Target) -> String {
         let _ = write!(out, ", at {}", revision.get(..7).unwrap_or(revision));
     }
     out.push('\n');
-    if plan.steps.iter().any(|step| step.action == StepAction::Prune) {
-        let _ = writeln!(out, "Deleting can't be taken back; --no-prune leaves those objects alone.");
+    if plan
+        .steps
+        .iter()
+        .any(|step| step.action == StepAction::Prune)
+    {
+        let _ = writeln!(
+            out,
+            "Deleting can't be taken back; --no-prune leaves those objects alone."
+        );
     }
     out
 }
@@ -115,7 +167,10 @@ mod tests {
 
     #[test]
     fn a_diff_says_what_the_cluster_has_and_what_a_sync_would_put_there() {
-        let target = Target { env: "prod".to_owned(), app: "checkout".to_owned() };
+        let target = Target {
+            env: "prod".to_owned(),
+            app: "checkout".to_owned(),
+        };
         assert_eq!(
             full(&plan(PLAN), &target),
             "Deployment/checkout  update: git has another value\n  spec.replicas\n  - 9\n  + 6\n\
@@ -135,13 +190,19 @@ mod tests {
             " Deployment/checkout  1 field  update\n Secret/payments      1 field  create\n ConfigMap/old                 delete\n\
              1 object to update, 1 to create, 1 to prune\n"
         );
-        assert_eq!(names(&plan(PLAN)), "Deployment/checkout\nSecret/payments\nConfigMap/old\n");
+        assert_eq!(
+            names(&plan(PLAN)),
+            "Deployment/checkout\nSecret/payments\nConfigMap/old\n"
+        );
     }
 
     #[test]
     fn nothing_to_do_is_said_with_its_evidence() {
         let empty = r#"{"digest":"d","revision":null,"create":0,"update":0,"delete":0,"steps":[],"left":[],"inSync":42}"#;
-        let target = Target { env: "dev".to_owned(), app: "search".to_owned() };
+        let target = Target {
+            env: "dev".to_owned(),
+            app: "search".to_owned(),
+        };
         assert_eq!(
             full(&plan(empty), &target),
             "A sync of search in dev would change nothing; 42 objects compared.\n"

@@ -44,13 +44,18 @@ pub(super) enum Verdict {
 pub(super) fn judge(app: &AppSummary, wish: &Wish) -> Verdict {
     if let Some(wanted) = &wish.revision {
         let is = |commit: &Option<lockstep_api::Commit>| {
-            commit.as_ref().is_some_and(|commit| commit.sha.starts_with(wanted.as_str()))
+            commit
+                .as_ref()
+                .is_some_and(|commit| commit.sha.starts_with(wanted.as_str()))
         };
         if !is(&app.live) {
             if is(&app.wanted) {
                 return unmet(app);
             }
-            let now = app.wanted.as_ref().map_or_else(|| "no commit".to_owned(), |commit| commit.short.clone());
+            let now = app
+                .wanted
+                .as_ref()
+                .map_or_else(|| "no commit".to_owned(), |commit| commit.short.clone());
             return Verdict::NotYet(format!("git's target is at {now}"));
         }
     }
@@ -63,7 +68,10 @@ pub(super) fn judge(app: &AppSummary, wish: &Wish) -> Verdict {
 }
 
 fn unmet(app: &AppSummary) -> Verdict {
-    let code = app.reason.as_ref().map_or("", |reason| reason.code.as_str());
+    let code = app
+        .reason
+        .as_ref()
+        .map_or("", |reason| reason.code.as_str());
     match app.state {
         State::Failing => Verdict::Lost(match Exit::of_reason(code) {
             Exit::Unexpected if app.strip.last() == Some(&StepOutcome::Failed) => Exit::Unhealthy,
@@ -80,7 +88,10 @@ fn unmet(app: &AppSummary) -> Verdict {
 
 /// Why the app is not there yet, in its own words.
 fn reason(app: &AppSummary) -> String {
-    app.reason.as_ref().map_or_else(|| app.state.text().to_lowercase(), |reason| text::plain(&reason.text))
+    app.reason.as_ref().map_or_else(
+        || app.state.text().to_lowercase(),
+        |reason| text::plain(&reason.text),
+    )
 }
 
 /// The failure of an app that will not get there by waiting.
@@ -91,7 +102,10 @@ pub(super) fn lost(app: &AppSummary, exit: Exit) -> Failure {
         Exit::Unreachable => "can't be seen",
         _ => "failed",
     };
-    let next = app.next.as_ref().and_then(|next| next.command.clone().or_else(|| next.who.clone()));
+    let next = app
+        .next
+        .as_ref()
+        .and_then(|next| next.command.clone().or_else(|| next.who.clone()));
     let next = next.unwrap_or_else(|| format!("lockstep status {}", app.key));
     let state = match (&app.live, &app.wanted) {
         (Some(live), Some(wanted)) if live.sha != wanted.sha => {
@@ -129,11 +143,18 @@ pub(super) async fn until(
         }
         // Looked at first, because a bell that never stops would be answered before the clock is.
         let late = Instant::now() >= deadline;
-        if late || tokio::time::timeout_at(deadline, doorbell.rings()).await.is_err() {
+        if late
+            || tokio::time::timeout_at(deadline, doorbell.rings())
+                .await
+                .is_err()
+        {
             return Err(Failure::new(
                 Exit::Timeout,
                 format!("{target} is not there yet"),
-                format!("lockstep wait {}/{}, or look: lockstep status {}/{}", target.env, target.app, target.env, target.app),
+                format!(
+                    "lockstep wait {}/{}, or look: lockstep status {}/{}",
+                    target.env, target.app, target.env, target.app
+                ),
             )
             .why(why)
             .state("nothing was undone; Lockstep goes on by itself"));
@@ -160,7 +181,9 @@ mod tests {
 
     fn app(state: &str, reason: &str, live: &str, wanted: &str) -> AppSummary {
         let commit = |sha: &str| {
-            format!(r#"{{"sha":"{sha}","short":"{sha}","subject":"s","author":"a","committedAt":null}}"#)
+            format!(
+                r#"{{"sha":"{sha}","short":"{sha}","subject":"s","author":"a","committedAt":null}}"#
+            )
         };
         let json = format!(
             r#"{{"key":"prod/shop","env":"prod","name":"shop","version":1,"state":"{state}",
@@ -174,7 +197,10 @@ mod tests {
     }
 
     fn wish(revision: Option<&str>) -> Wish {
-        Wish { goal: Goal::Synced, revision: revision.map(str::to_owned) }
+        Wish {
+            goal: Goal::Synced,
+            revision: revision.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -185,19 +211,37 @@ mod tests {
             judge(&old, &wish(Some("bbbbbbb"))),
             Verdict::NotYet("git's target is at aaaaaaa".to_owned())
         );
-        assert_eq!(judge(&app("synced", "x.y", "bbbbbbb", "bbbbbbb"), &wish(Some("bbbbbbb"))), Verdict::Met);
+        assert_eq!(
+            judge(
+                &app("synced", "x.y", "bbbbbbb", "bbbbbbb"),
+                &wish(Some("bbbbbbb"))
+            ),
+            Verdict::Met
+        );
     }
 
     #[test]
     fn a_failure_is_told_at_once_and_not_at_the_timeout() {
         let failing = app("failing", "render.field_unknown", "aaaaaaa", "bbbbbbb");
-        assert_eq!(judge(&failing, &wish(Some("bbbbbbb"))), Verdict::Lost(Exit::SyncFailed));
+        assert_eq!(
+            judge(&failing, &wish(Some("bbbbbbb"))),
+            Verdict::Lost(Exit::SyncFailed)
+        );
         let crashing = app("failing", "health.crashloop", "bbbbbbb", "bbbbbbb");
-        assert_eq!(judge(&crashing, &wish(None)), Verdict::Lost(Exit::Unhealthy));
+        assert_eq!(
+            judge(&crashing, &wish(None)),
+            Verdict::Lost(Exit::Unhealthy)
+        );
         let held = app("held", "held.approval", "aaaaaaa", "bbbbbbb");
-        assert_eq!(judge(&held, &wish(Some("bbb"))), Verdict::Lost(Exit::NeedsAPerson));
+        assert_eq!(
+            judge(&held, &wish(Some("bbb"))),
+            Verdict::Lost(Exit::NeedsAPerson)
+        );
         let unseen = app("unknown", "unknown.first_check", "aaaaaaa", "bbbbbbb");
-        assert_eq!(judge(&unseen, &wish(None)), Verdict::NotYet("because".to_owned()));
+        assert_eq!(
+            judge(&unseen, &wish(None)),
+            Verdict::NotYet("because".to_owned())
+        );
     }
 
     #[test]

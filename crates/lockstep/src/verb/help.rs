@@ -1,5 +1,7 @@
 //! `lockstep help [VERB or TOPIC]`.
 
+use std::fmt::Write as _;
+
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
@@ -29,7 +31,11 @@ fn exit_codes() -> String {
 
 fn variables() -> String {
     let width = TABLE.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    TABLE.iter().map(|(name, meaning)| format!("{name:<width$}  {meaning}\n")).collect()
+    let mut out = String::new();
+    for (name, meaning) in TABLE {
+        let _ = writeln!(out, "{name:<width$}  {meaning}");
+    }
+    out
 }
 
 /// The six words, in the order in which they are shown.
@@ -47,7 +53,10 @@ fn verb(path: &[&str]) -> Result<String, Failure> {
     command.build();
     let mut at = &mut command;
     for name in path {
-        let names: Vec<String> = at.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        let names: Vec<String> = at
+            .get_subcommands()
+            .map(|sub| sub.get_name().to_owned())
+            .collect();
         at = at.find_subcommand_mut(name).ok_or_else(|| {
             Failure::new(
                 Exit::Usage,

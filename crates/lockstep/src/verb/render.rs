@@ -18,13 +18,21 @@ const NOWHERE: &str = "https://nowhere.invalid";
 pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
     let directory = args.directory.display().to_string();
     let (tree, folder) = Tree::around(&args.directory).map_err(|error| {
-        Failure::new(Exit::Invalid, format!("{directory} can't be read"), "name a directory that is there")
-            .why(error.to_string())
+        Failure::new(
+            Exit::Invalid,
+            format!("{directory} can't be read"),
+            "name a directory that is there",
+        )
+        .why(error.to_string())
     })?;
     let plain = args.recurse || !args.include.is_empty() || !args.exclude.is_empty();
     let source = Source {
         remote: NOWHERE.parse().map_err(|_| {
-            Failure::new(Exit::Unexpected, "a fixed address is none", "report it: this is a bug")
+            Failure::new(
+                Exit::Unexpected,
+                "a fixed address is none",
+                "report it: this is a bug",
+            )
         })?,
         target: String::new(),
         path: folder.as_str().to_owned(),
@@ -38,15 +46,27 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
             SourceType::Detect
         },
     };
-    let rendered = render(&source, &tree, &Limits::default()).map_err(|error| failure(&directory, &error.fault()))?;
+    let rendered = render(&source, &tree, &Limits::default())
+        .map_err(|error| failure(&directory, &error.fault()))?;
     for warning in &rendered.warnings {
         screen.err(&format!("warning: {warning}\n"));
+    }
+    if rendered.manifests.is_empty() {
+        screen.err(&format!("warning: {directory} renders to nothing\n"));
     }
     screen.raw(&print_manifests(&rendered.manifests));
     Ok(Exit::Yes)
 }
 
 fn failure(directory: &str, fault: &Fault) -> Failure {
-    let next = fault.hint.as_deref().unwrap_or("mend the file, then run it again");
-    Failure::new(Exit::SyncFailed, format!("{directory} can't be rendered"), next).why(&fault.message)
+    let next = fault
+        .hint
+        .as_deref()
+        .unwrap_or("mend the file, then run it again");
+    Failure::new(
+        Exit::SyncFailed,
+        format!("{directory} can't be rendered"),
+        next,
+    )
+    .why(&fault.message)
 }

@@ -29,10 +29,17 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> Result<Exit, Fa
         cache: args.cache.unwrap_or_else(|| CACHE.into()),
         identity: args.identity,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unexpected, "the daemon could not start its threads", "raise the limit of threads")
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                Exit::Unexpected,
+                "the daemon could not start its threads",
+                "raise the limit of threads",
+            )
             .why(error.to_string())
-    })?;
+        })?;
     let exit = runtime.block_on(until_stopped(options));
     // What is left are blocking calls to git hosts; they are not waited for.
     runtime.shutdown_background();
@@ -41,7 +48,12 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> Result<Exit, Fa
 
 async fn until_stopped(options: Options) -> Result<Exit, Failure> {
     let unheard = |error: std::io::Error| {
-        Failure::new(Exit::Unexpected, "signals cannot be heard", "run it as an ordinary process").why(error.to_string())
+        Failure::new(
+            Exit::Unexpected,
+            "signals cannot be heard",
+            "run it as an ordinary process",
+        )
+        .why(error.to_string())
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
@@ -63,12 +75,18 @@ async fn until_stopped(options: Options) -> Result<Exit, Failure> {
 
 /// What a daemon that ended has to say to whoever started it.
 fn failure(error: &RunError) -> Failure {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     match error {
         RunError::Config { file, problems } => {
             let first = problems.first().map_or("", String::as_str);
             let more = problems.len().saturating_sub(1);
-            let why = if more == 0 { first.to_owned() } else { format!("{first}; and {more} more") };
+            let why = if more == 0 {
+                first.to_owned()
+            } else {
+                format!("{first}; and {more} more")
+            };
             let file = file.display();
             Failure::new(
                 Exit::Invalid,
@@ -80,7 +98,9 @@ fn failure(error: &RunError) -> Failure {
         RunError::Cluster(cluster) => Failure::new(
             Exit::Invalid,
             "the API server can't be named",
-            cluster.hint().unwrap_or_else(|| "give one by --kubeconfig and --context".to_owned()),
+            cluster
+                .hint()
+                .unwrap_or_else(|| "give one by --kubeconfig and --context".to_owned()),
         )
         .why(cause),
         RunError::Source(_) => Failure::new(
@@ -123,10 +143,17 @@ fn log(format: LogFormat, environment: &Environment) -> Result<(), Failure> {
         )
         .why(error.to_string())
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let set = match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal() && !environment.no_color).try_init(),
+        LogFormat::Text => log
+            .with_ansi(std::io::stderr().is_terminal() && !environment.no_color)
+            .try_init(),
         LogFormat::Json => log.json().try_init(),
     };
-    set.map_err(|error| Failure::new(Exit::Unexpected, "the log could not be set up", "try again").why(error.to_string()))
+    set.map_err(|error| {
+        Failure::new(Exit::Unexpected, "the log could not be set up", "try again")
+            .why(error.to_string())
+    })
 }

@@ -19,7 +19,9 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
     }
     let started = Instant::now();
     let revision = args.revision.as_deref().map(complete).transpose()?;
-    let target = Written::parse(&args.app, args.env.as_deref())?.resolve(server, Purpose::Write).await?;
+    let target = Written::parse(&args.app, args.env.as_deref())?
+        .resolve(server, Purpose::Write)
+        .await?;
     let plan = server.part::<PlanView>(&target, "plan").await?.value;
     let steps = !plan.steps.is_empty();
     // What failed for good is left out of the plan until somebody asks again, and this is asking.
@@ -33,7 +35,11 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
         } else if !(steps || again) {
             screen.out(&format!("{target} matches git; there is nothing to do\n"));
         }
-        return Ok(if args.dry_run && steps { Exit::No } else { Exit::Yes });
+        return Ok(if args.dry_run && steps {
+            Exit::No
+        } else {
+            Exit::Yes
+        });
     }
     let request = SyncRequest {
         plan: Some(plan.digest),
@@ -47,14 +53,15 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
         Err(problem) => return Err(refused(&problem, &target, screen)),
     };
     if args.no_wait {
-        return begun(&args, &target, &operation, screen);
+        begun(&args, &target, &operation, screen);
+        return Ok(Exit::Yes);
     }
     let again = format!("lockstep wait {}/{}", target.env, target.app);
     let follow = finish(&args, &target, operation, started, server, screen);
     follow::interruptible("the sync goes on", &again, follow).await
 }
 
-fn begun(args: &SyncArgs, target: &Target, operation: &Operation, screen: &Screen) -> Result<Exit, Failure> {
+fn begun(args: &SyncArgs, target: &Target, operation: &Operation, screen: &Screen) {
     match args.output {
         Output::Json => print_json(operation, screen),
         Output::Text => {
@@ -66,7 +73,6 @@ fn begun(args: &SyncArgs, target: &Target, operation: &Operation, screen: &Scree
             ));
         }
     }
-    Ok(Exit::Yes)
 }
 
 /// Follows the operation to its end, then the app until it is healthy.
@@ -88,20 +94,30 @@ async fn finish(
         progress(screen, "applied", &count, operation.took_ms);
     }
     let applied = Instant::now();
-    let wish = Wish { goal: Goal::Healthy, revision: operation.revision.clone() };
+    let wish = Wish {
+        goal: Goal::Healthy,
+        revision: operation.revision.clone(),
+    };
     let app = follow::until(target, &wish, deadline, server, screen).await?;
     if screen_is_json(args) {
         print_json(&operation, screen);
         return Ok(Exit::Yes);
     }
     progress(screen, "healthy", "", Some(millis(applied.elapsed())));
-    let commit = app.live.as_ref().map_or_else(String::new, |commit| format!(" at {}", commit.short));
+    let commit = app
+        .live
+        .as_ref()
+        .map_or_else(String::new, |commit| format!(" at {}", commit.short));
     let took = text::took(millis(started.elapsed()));
     screen.out(&match (app.state, &app.reason) {
         (State::Synced, _) | (_, None) => format!("{target} matches git{commit}. {took}\n"),
         // Something is left: an object that waits for approval to be deleted, drift that is only reported.
         (state, Some(reason)) => {
-            format!("{target} is healthy{commit} and {}: {}. {took}\n", state.text().to_lowercase(), text::plain(&reason.text))
+            format!(
+                "{target} is healthy{commit} and {}: {}. {took}\n",
+                state.text().to_lowercase(),
+                text::plain(&reason.text)
+            )
         }
     });
     Ok(Exit::Yes)
@@ -146,7 +162,10 @@ async fn ended(
             .state("the sync goes on"));
         };
         operation = answer?.value;
-        if operation.phase == OperationPhase::Running && operation.message != said && !operation.message.is_empty() {
+        if operation.phase == OperationPhase::Running
+            && operation.message != said
+            && !operation.message.is_empty()
+        {
             said.clone_from(&operation.message);
             screen.err(&format!("{target}: {}\n", text::plain(&said)));
         }
@@ -162,7 +181,11 @@ fn failed(target: &Target, operation: &Operation) -> Failure {
         .filter(|result| result.status == "SyncFailed")
         .map(|result| format!("{}: {}", result.id.short(), result.message))
         .collect();
-    let applied = operation.results.iter().filter(|result| result.status == "Synced").count();
+    let applied = operation
+        .results
+        .iter()
+        .filter(|result| result.status == "Synced")
+        .count();
     let why = match bad.as_slice() {
         [] => operation.message.clone(),
         [one] => one.clone(),
@@ -185,11 +208,17 @@ fn failed(target: &Target, operation: &Operation) -> Failure {
 fn refused(problem: &Problem, target: &Target, screen: &Screen) -> Failure {
     match &problem.plan {
         Some(plan) => {
-            screen.err(&format!("The plan is another one by now:\n{}", text::plan(plan)));
+            screen.err(&format!(
+                "The plan is another one by now:\n{}",
+                text::plan(plan)
+            ));
             Failure::new(
                 Exit::NeedsAPerson,
                 format!("{target} was not synced"),
-                format!("look at the new plan, then: lockstep sync {}/{}", target.env, target.app),
+                format!(
+                    "look at the new plan, then: lockstep sync {}/{}",
+                    target.env, target.app
+                ),
             )
             .why("the plan changed between looking and syncing")
             .state("nothing was changed")
@@ -200,10 +229,16 @@ fn refused(problem: &Problem, target: &Target, screen: &Screen) -> Failure {
 
 /// A complete commit id. Errors: a branch, a tag, a short one.
 fn complete(text: &str) -> Result<String, Failure> {
-    text.parse::<lockstep_app::app::Revision>().map(|revision| revision.as_str().to_owned()).map_err(|error| {
-        Failure::new(Exit::Invalid, error.to_string(), "give all its digits: git rev-parse COMMIT")
+    text.parse::<lockstep_app::app::Revision>()
+        .map(|revision| revision.as_str().to_owned())
+        .map_err(|error| {
+            Failure::new(
+                Exit::Invalid,
+                error.to_string(),
+                "give all its digits: git rev-parse COMMIT",
+            )
             .state("nothing was changed")
-    })
+        })
 }
 
 #[cfg(test)]
@@ -221,7 +256,10 @@ mod tests {
                    "message":"spec.selector never changes"}]}"#,
         )
         .expect("it is an operation");
-        let target = Target { env: "prod".to_owned(), app: "shop".to_owned() };
+        let target = Target {
+            env: "prod".to_owned(),
+            app: "shop".to_owned(),
+        };
         let failure = failed(&target, &operation);
         assert_eq!(
             failure.text(),
@@ -234,6 +272,9 @@ mod tests {
     #[test]
     fn only_a_complete_commit_is_synced_to() {
         assert!(complete("8c1d0be4a0b1c2d3e4f5061728394a5b6c7d8e9f").is_ok());
-        assert_eq!(complete("main").expect_err("a branch moves").exit, Exit::Invalid);
+        assert_eq!(
+            complete("main").expect_err("a branch moves").exit,
+            Exit::Invalid
+        );
     }
 }

@@ -10,8 +10,14 @@ use crate::screen::Screen;
 /// Makes, lists and takes away tokens, with the rights of whoever runs it.
 pub(super) async fn run(verb: TokenVerb, screen: &Screen) -> Result<Exit, Failure> {
     match verb {
-        TokenVerb::Create { name, replace, place } => {
-            let token = token::create(options(place), &name, replace).await.map_err(|e| failure(&e))?;
+        TokenVerb::Create {
+            name,
+            replace,
+            place,
+        } => {
+            let token = token::create(options(place), &name, replace)
+                .await
+                .map_err(|e| failure(&e))?;
             // To standard output and nowhere else: the Secret holds only its digest.
             screen.raw(&format!("{}\n", token.expose()));
             screen.err("This is the only time it is shown. Use it by: export LOCKSTEP_TOKEN=…\n");
@@ -26,7 +32,9 @@ pub(super) async fn run(verb: TokenVerb, screen: &Screen) -> Result<Exit, Failur
             }
         }
         TokenVerb::Delete { name, place } => {
-            token::delete(options(place), &name).await.map_err(|e| failure(&e))?;
+            token::delete(options(place), &name)
+                .await
+                .map_err(|e| failure(&e))?;
             screen.out(&format!("{name} may not sync any more\n"));
         }
     }
@@ -48,10 +56,15 @@ fn failure(error: &TokenError) -> Failure {
         TokenError::Missing { .. } => Exit::NotFound,
         TokenError::Random => Exit::Unexpected,
         TokenError::Read { .. } | TokenError::Write { .. } => {
-            if error.forbidden() { Exit::NotAllowed } else { Exit::Unreachable }
+            if error.forbidden() {
+                Exit::NotAllowed
+            } else {
+                Exit::Unreachable
+            }
         }
     };
-    let failure = Failure::new(exit, error.to_string(), error.hint()).state("no token was made, changed or taken away");
+    let failure = Failure::new(exit, error.to_string(), error.hint())
+        .state("no token was made, changed or taken away");
     match std::error::Error::source(error) {
         Some(cause) => failure.why(cause.to_string()),
         None => failure,

@@ -61,7 +61,11 @@ pub(super) fn run(args: &ValidateArgs, screen: &Screen) -> Result<Exit, Failure>
             Some(Written::Configuration(text)) => {
                 checked += 1;
                 match config::parse(&text, &path.display().to_string()) {
-                    Ok(Config { environments: found, applications: folders, .. }) => {
+                    Ok(Config {
+                        environments: found,
+                        applications: folders,
+                        ..
+                    }) => {
                         environments.get_or_insert(found);
                         let mut below = BTreeSet::new();
                         for folder in folders.iter().filter(|folder| folder.exists()) {
@@ -73,28 +77,47 @@ pub(super) fn run(args: &ValidateArgs, screen: &Screen) -> Result<Exit, Failure>
                             }
                         }
                     }
-                    Err(errors) => findings.extend(errors.iter().map(|e| line(e, e.hint.as_deref()))),
+                    Err(errors) => {
+                        findings.extend(errors.iter().map(|e| line(e, e.hint.as_deref())));
+                    }
                 }
             }
         }
     }
     for (path, text) in &applications {
         checked += 1;
-        let problems = config::validate_applications(text, &path.display().to_string(), environments.as_ref());
-        findings.extend(problems.iter().map(|problem| line(problem, problem.hint.as_deref())));
+        let problems =
+            config::validate_applications(text, &path.display().to_string(), environments.as_ref());
+        findings.extend(
+            problems
+                .iter()
+                .map(|problem| line(problem, problem.hint.as_deref())),
+        );
     }
     report(&findings, checked, screen)
 }
 
 fn report(findings: &[String], checked: usize, screen: &Screen) -> Result<Exit, Failure> {
-    let files = if checked == 1 { "1 file".to_owned() } else { format!("{checked} files") };
+    let files = if checked == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{checked} files")
+    };
     if findings.is_empty() {
         screen.out(&format!("{files} checked, nothing wrong\n"));
         return Ok(Exit::Yes);
     }
     screen.out(&findings.concat());
-    let errors = if findings.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", findings.len()) };
-    Err(Failure::new(Exit::Invalid, format!("{errors} in {files}"), "mend the lines above, then run it again"))
+    let errors = if findings.len() == 1 {
+        "1 mistake".to_owned()
+    } else {
+        format!("{} mistakes", findings.len())
+    };
+    Err(Failure::new(
+        Exit::Invalid,
+        format!("{errors} in {files}"),
+        "mend the lines above, then run it again",
+    ))
 }
 
 fn line(error: &dyn std::fmt::Display, hint: Option<&str>) -> String {
@@ -117,10 +140,14 @@ fn collect(path: &Path, depth: usize, into: &mut BTreeSet<PathBuf>) -> Result<()
     }
     for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
         let entry = entry.map_err(|error| unreadable(path, &error))?;
-        let kind = entry.file_type().map_err(|error| unreadable(path, &error))?;
+        let kind = entry
+            .file_type()
+            .map_err(|error| unreadable(path, &error))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let yaml = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        let yaml = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end));
         if !name.starts_with('.') && (kind.is_dir() || (kind.is_file() && yaml)) {
             collect(&entry.path(), depth + 1, into)?;
         }
@@ -133,7 +160,9 @@ fn collect(path: &Path, depth: usize, into: &mut BTreeSet<PathBuf>) -> Result<()
 fn read(path: &Path, named: bool) -> Result<Option<Written>, Failure> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| unreadable(path, &error))?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST {
         return Err(Failure::new(
             Exit::Invalid,
@@ -149,11 +178,20 @@ fn read(path: &Path, named: bool) -> Result<Option<Written>, Failure> {
         return Ok(None);
     }
     // What is no Kubernetes object is a configuration.
-    let object = yaml::document(&text, "").is_ok_and(|document| document.value.get("apiVersion").is_some());
-    Ok(if object { None } else { Some(Written::Configuration(text)) })
+    let object =
+        yaml::document(&text, "").is_ok_and(|document| document.value.get("apiVersion").is_some());
+    Ok(if object {
+        None
+    } else {
+        Some(Written::Configuration(text))
+    })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Invalid, format!("{} can't be read", path.display()), "check the path and its rights")
-        .why(error.to_string())
+    Failure::new(
+        Exit::Invalid,
+        format!("{} can't be read", path.display()),
+        "check the path and its rights",
+    )
+    .why(error.to_string())
 }

@@ -34,10 +34,17 @@ pub(super) async fn run(
             screen.out(&format!("lockstep  {client}\n"));
             match answer {
                 Some((server, Ok(answer))) => {
-                    screen.out(&format!("server    {} at {}\n", answer.value.version, server.address()));
+                    screen.out(&format!(
+                        "server    {} at {}\n",
+                        answer.value.version,
+                        server.address()
+                    ));
                 }
                 Some((server, Err(failure))) => {
-                    screen.out(&format!("server    not known: {} did not tell\n", server.address()));
+                    screen.out(&format!(
+                        "server    not known: {} did not tell\n",
+                        server.address()
+                    ));
                     screen.failure(&failure);
                 }
                 None => {}
