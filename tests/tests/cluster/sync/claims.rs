@@ -1,0 +1,177 @@
+//! Whose an object is: of two apps, of one that goes, of one that lets go.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{
+    APP, annotated, application, at, caught_up, config_map, file, holds, live, of_objects, polled,
+    push, settled, settled_as, to, withdraw,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_apps_with_the_same_object_the_first_has_it_until_it_lets_go() -> Result<()> {
+    let (shared, own) = (config_map("shared", "1"), config_map("own", "1"));
+    let world = settled("shared", &[shared.clone(), own]).await?;
+    let before = live(&world, "ConfigMap", "shared").await?;
+    push(
+        &world.repository,
+        "second",
+        &[config_map("shared", "2"), config_map("second", "1")],
+    )?;
+    let mark = world.mark().await?;
+    world
+        .kube
+        .create(&world.application("second", "second"))
+        .await?;
+    let app = world
+        .condition("second", "SharedResourceWarning", "shared")
+        .await?;
+    let conditions = app["status"]["conditions"].to_string();
+    assert!(
+        conditions.contains(APP),
+        "it names the first app: {conditions}"
+    );
+    world
+        .object_until("ConfigMap", "second", "being made", |object| {
+            object.is_some()
+        })
+        .await?;
+    polled(&world, 2).await?;
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(to(&writes, "/configmaps/shared").is_empty(), "{writes:#?}");
+    assert_eq!(
+        live(&world, "ConfigMap", "shared").await?["data"]["value"],
+        "1"
+    );
+
+    let mark = world.mark().await?;
+    withdraw(&world.repository, APP, &[shared])?;
+    let after = holds(&world, "ConfigMap", "shared", "/data/value", json!("2")).await?;
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    let revision = world.repository.git(&["rev-parse", "HEAD"])?;
+    world.synced("second", revision.trim()).await?;
+    world.synced(APP, revision.trim()).await?;
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(
+        writes.iter().all(|write| write.verb != "delete"),
+        "{writes:#?}"
+    );
+    assert_eq!(writes.len(), 1, "{writes:#?}");
+    let tracking = &after["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"];
+    assert!(
+        tracking
+            .as_str()
+            .is_some_and(|id| id.starts_with("second:")),
+        "{tracking}"
+    );
+
+    // It is the second's to put back, and the second's to delete.
+    caught_up(&world, "ConfigMap", "shared").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_with_the_finalizer_takes_its_objects_with_it_the_last_wave_first() -> Result<()> {
+    let late = annotated(config_map("late", "1"), "argocd.argoproj.io/sync-wave", "1");
+    let kept = annotated(
+        config_map("kept", "1"),
+        "argocd.argoproj.io/sync-options",
+        "Delete=false",
+    );
+    let world = settled_as("leave", &[config_map("early", "1"), late, kept], |app| {
+        app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    })
+    .await?;
+    let hold = json!({"metadata": {"finalizers": ["example.com/held"]}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "late"), hold, "hand")
+        .await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .object_until("ConfigMap", "late", "being deleted", |object| {
+            object.is_some_and(|object| object["metadata"].get("deletionTimestamp").is_some())
+        })
+        .await?;
+    let early = live(&world, "ConfigMap", "early").await?;
+    assert_eq!(early["metadata"].get("deletionTimestamp"), None);
+    assert!(world.kube.get(&application(&world, APP)).await?.is_some());
+
+    let release = json!({"metadata": {"finalizers": null}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "late"), release, "hand")
+        .await?;
+    world
+        .kube
+        .until("Application", &world.apps, APP, "being gone", |app| {
+            app.is_none()
+        })
+        .await?;
+    assert!(world.object("ConfigMap", "late").await?.is_none());
+    assert!(world.object("ConfigMap", "early").await?.is_none());
+    live(&world, "ConfigMap", "kept").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_without_the_finalizer_leaves_its_objects_standing() -> Result<()> {
+    let world = settled("orphan", &[config_map("front", "1")]).await?;
+    push(&world.repository, "other", &[config_map("sentinel", "1")])?;
+    world
+        .kube
+        .create(&world.application("other", "other"))
+        .await?;
+    world
+        .object_until("ConfigMap", "sentinel", "being made", |object| {
+            object.is_some()
+        })
+        .await?;
+    let mark = world.mark().await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .kube
+        .until("Record", &world.apps, APP, "being gone", |record| {
+            record.is_none()
+        })
+        .await?;
+    // Git changes, and a hand changes: it is nobody's any more.
+    let by_hand = json!({"data": {"value": "by hand"}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "front"), by_hand, "hand")
+        .await?;
+    world
+        .repository
+        .remove(&file(APP, &config_map("front", "1")))?;
+    let revision = world.repository.push("remove what is nobody's")?;
+    world.synced("other", &revision).await?;
+    caught_up(&world, "ConfigMap", "sentinel").await?;
+    assert_eq!(
+        live(&world, "ConfigMap", "front").await?["data"]["value"],
+        "by hand"
+    );
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(to(&writes, "/configmaps/front").is_empty(), "{writes:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_is_made_again_takes_up_what_the_old_one_left() -> Result<()> {
+    let world = settled("again", &[config_map("front", "1")]).await?;
+    let before = live(&world, "ConfigMap", "front").await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .kube
+        .until("Record", &world.apps, APP, "being gone", |record| {
+            record.is_none()
+        })
+        .await?;
+    world.kube.create(&world.application(APP, APP)).await?;
+    let revision = world.repository.git(&["rev-parse", "HEAD"])?;
+    world.synced(APP, revision.trim()).await?;
+    let after = live(&world, "ConfigMap", "front").await?;
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    caught_up(&world, "ConfigMap", "front").await?;
+    Ok(())
+}
