@@ -106,7 +106,7 @@ fn failure(error: &RunError) -> Failure {
         RunError::Source(_) => Failure::new(
             Exit::Invalid,
             "the folder for git objects can't be used",
-            "name one that can be written by --cache",
+            "name another by --cache: one that can be written, and that no other process uses",
         )
         .why(cause),
         RunError::Listen { address, .. } => Failure::new(
