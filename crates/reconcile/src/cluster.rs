@@ -51,6 +51,9 @@ impl Life {
             self.record.dirty = true;
         }
         self.observed.objects.insert(id.clone(), seen);
+        if self.enforced.is_none() && self.next.is_none() {
+            self.early.insert(id.clone(), Arc::clone(&live));
+        }
         if matters {
             self.clock_drift(id, Some(live), now);
         }
@@ -93,6 +96,23 @@ impl Life {
             self.note(now, "lockstep", format!("{id} was deleted"));
         }
         confirmed
+    }
+
+    /// Measures what was seen before the first rendering by what that says is ignored: the watch may be another app's,
+    /// and quicker than git.
+    pub(crate) fn measure_early(&mut self) {
+        if self.enforced.is_none() && self.next.is_none() {
+            return;
+        }
+        for (id, live) in std::mem::take(&mut self.early) {
+            let ignored = self.ignored(&id);
+            let Some(seen) = Seen::of(&live, &ignored).filter(|_| !ignored.is_empty()) else { continue };
+            if let Some(known) = self.observed.objects.get_mut(&id)
+                && known.resource_version == seen.resource_version
+            {
+                known.fingerprint = seen.fingerprint;
+            }
+        }
     }
 
     /// Starts or stops the clock of drift on one object.

@@ -148,6 +148,8 @@ pub struct Life {
     pub(crate) touched: BTreeSet<ObjectId>,
     pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
     pub(crate) drift_live: BTreeMap<ObjectId, Arc<Manifest>>,
+    /// What was seen before the first rendering, which says what of it counts.
+    pub(crate) early: BTreeMap<ObjectId, Arc<Manifest>>,
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
     /// What is being put back right now, and since when it differed.
     pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
@@ -211,6 +213,7 @@ impl Life {
             touched: BTreeSet::new(),
             drift: BTreeMap::new(),
             drift_live: BTreeMap::new(),
+            early: BTreeMap::new(),
             heals: BTreeMap::new(),
             healing: BTreeMap::new(),
             gone_meanwhile: BTreeSet::new(),

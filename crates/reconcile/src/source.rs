@@ -117,6 +117,7 @@ impl Life {
                 } else if self.target.as_ref() == Some(revision) {
                     self.next = Some(slot);
                 }
+                self.measure_early();
             }
             Err(fault) => {
                 self.note(now, "git", format!("{} does not render: {fault}", revision.short()));

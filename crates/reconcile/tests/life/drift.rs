@@ -8,8 +8,9 @@ use lockstep_app::policy::DriftPolicy;
 use lockstep_reconcile::view::Word;
 use serde_json::json;
 
-use crate::apps::{app, config_map, id};
+use crate::apps::{app, config_map, id, key};
 use crate::paths::{at_rest, text};
+use crate::world::World;
 
 #[test]
 fn a_fight_over_an_object_backs_off_as_argo_cd_does() {
@@ -138,4 +139,29 @@ fn a_restart_writes_nothing_though_differences_are_ignored() {
     world.settle(30);
     assert_eq!(world.writes, [] as [&str; 0]);
     assert_eq!(world.view(&shop).word, Word::Synced);
+}
+
+#[test]
+fn what_a_watch_of_another_app_says_before_the_first_rendering_is_measured_by_what_is_ignored() {
+    for seed in 1..40 {
+        let mut world = World::new(seed);
+        let (shop, till) = (key("shop"), key("till"));
+        let mut tolerant = app("shop");
+        tolerant.ignore = vec![Ignore {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            namespace: String::new(),
+            name: String::new(),
+            json_pointers: vec!["/data/a".to_owned()],
+        }];
+        world.push(&shop, vec![config_map("a", "1")]);
+        world.push(&till, vec![config_map("b", "1")]);
+        world.specify(tolerant);
+        world.specify(app("till"));
+        world.settle(30);
+        world.writes.clear();
+        world.restart();
+        world.settle(30);
+        assert_eq!(world.writes, [] as [&str; 0], "seed {seed}");
+    }
 }
