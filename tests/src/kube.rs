@@ -140,7 +140,8 @@ impl Kube {
         })
     }
 
-    /// Sends one request; the answer whatever its status.
+    /// Sends one request; the answer whatever its status. Sends it again, a second later, when the server asks for
+    /// that: while a definition changes, its storage is being made anew.
     pub async fn send(
         &self,
         method: Method,
@@ -148,9 +149,27 @@ impl Kube {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value)> {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        for _ in 0..PATIENCE.as_secs() {
+            tick.tick().await;
+            let (status, answer) = self.send_once(&method, path, content_type, body).await?;
+            if status != StatusCode::TOO_MANY_REQUESTS {
+                return Ok((status, answer));
+            }
+        }
+        bail!("{method} {path}: the API server has had too much to do for {PATIENCE:?}")
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value)> {
         let mut request = self
             .client
-            .request(method, format!("{}{path}", self.server))
+            .request(method.clone(), format!("{}{path}", self.server))
             .bearer_auth(&self.token)
             .timeout(PATIENCE);
         if let Some(body) = body {
@@ -161,10 +180,8 @@ impl Kube {
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;
-        Ok((
-            status,
-            serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        ))
+        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok((status, value))
     }
 
     async fn expect(

@@ -147,7 +147,12 @@ impl World {
     /// A further daemon with the rights that this kubeconfig gives.
     pub fn another_with(&self, kubeconfig: &Path, cache: &str, under: &[&str]) -> Result<Daemon> {
         let cache = self.cache(cache);
-        Daemon::start(&Start { config: &self.config, kubeconfig, cache: &cache, under })
+        Daemon::start(&Start {
+            config: &self.config,
+            kubeconfig,
+            cache: &cache,
+            under,
+        })
     }
 
     /// Where a daemon keeps what it may lose.
@@ -184,7 +189,10 @@ impl World {
 
     /// Runs the command line against the daemon, with the token of these tests.
     pub fn cli(&self, arguments: &[&str]) -> Result<Said> {
-        let server = self.daemon.as_ref().map_or("http://127.0.0.1:9", |daemon| &daemon.url);
+        let server = self
+            .daemon
+            .as_ref()
+            .map_or("http://127.0.0.1:9", |daemon| &daemon.url);
         let done = Command::new(binary()?)
             .args(arguments)
             .env("LOCKSTEP_SERVER", server)
@@ -347,7 +355,10 @@ impl World {
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer,
             Err(_) => {
-                bail!("waited {PATIENCE:?} for {what} of {path}; seen last: {last:?}\n{}", self.log())
+                bail!(
+                    "waited {PATIENCE:?} for {what} of {path}; seen last: {last:?}\n{}",
+                    self.log()
+                )
             }
         }
     }
@@ -359,9 +370,16 @@ impl World {
     }
 
     /// Waits until that number is as wished.
-    pub async fn metric_until(&self, line: &str, what: &str, holds: impl Fn(f64) -> bool) -> Result<f64> {
+    pub async fn metric_until(
+        &self,
+        line: &str,
+        what: &str,
+        holds: impl Fn(f64) -> bool,
+    ) -> Result<f64> {
         let text = self
-            .rest_until("/metrics", what, |_, text| sample(text, line).is_some_and(&holds))
+            .rest_until("/metrics", what, |_, text| {
+                sample(text, line).is_some_and(&holds)
+            })
             .await?;
         sample(&text, line).context("it was just there")
     }

@@ -49,9 +49,11 @@ fn endpoints(name: &str) -> Value {
 async fn lacks(world: &World, name: &str, parts: &[&str]) -> Result<Value> {
     let at = format!("/api/v1/apps/dev/{name}");
     let view = world
-        .rest_until(&at, "being unknown", |_, app| app["state"] == "unknown")
+        .rest_until(&at, "a missing right", |_, app| {
+            app["reason"]["code"] == "unknown.permission"
+        })
         .await?;
-    assert_eq!(view["reason"]["code"], "unknown.permission", "{view:#}");
+    assert_eq!(view["state"], "unknown", "{view:#}");
     let said = format!("{} {} {}", view["reason"], view["next"], view["conditions"]);
     for part in parts {
         assert!(said.contains(part), "{part} is not said: {said}");
@@ -107,14 +109,15 @@ async fn the_shipped_manifests_let_the_daemon_sync_and_a_missing_right_is_named(
     let kubeconfig = world.kubeconfig_with("serviceaccount", token)?;
     world.user = format!("system:serviceaccount:{NAMESPACE}:lockstep");
 
-    // The configuration as the pod would see it, but for who may look.
+    // The configuration as the pod would see it, but for who may look and how long a test waits for git.
     let config = objects
         .iter()
         .find(|object| object["kind"] == "ConfigMap" && object["metadata"]["name"] == "lockstep")
         .and_then(|object| object["data"]["lockstep.yaml"].as_str())
         .context("the configuration is a ConfigMap")?;
     assert!(config.contains("access: token"), "{config}");
-    world.configure_as(&config.replace("access: token", "access: open"))?;
+    let open = config.replace("access: token", "access: open");
+    world.configure_as(&format!("{open}git: {{poll: 2s, jitter: 0s}}\n"))?;
     let mark = world.mark().await?;
     world.daemon = Some(world.another_with(&kubeconfig, "", &[])?);
     ready(&world).await?;
