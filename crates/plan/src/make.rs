@@ -160,7 +160,7 @@ impl Making<'_> {
             scope: Scope::Cluster,
             digest: manifest.digest(),
             manifest: Arc::new(manifest),
-            wave: i32::MIN,
+            wave: objects.iter().map(|wanted| wanted.wave).min().unwrap_or(0),
             ignored: Vec::new(),
             handed_over: Vec::new(),
             id,

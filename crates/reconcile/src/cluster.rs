@@ -5,347 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockstep_app::policy::{DriftPolicy, NewCommitPolicy};
+use lockstep_app::App;
 use lockstep_app::app::OnDelete;
-use lockstep_app::{App, Blame, Fault};
-use lockstep_manifest::{Gvk, Manifest, ObjectId, Uid, marks};
+use lockstep_app::policy::{DriftPolicy, NewCommitPolicy};
+use lockstep_manifest::{Gvk, ObjectId, marks};
 use lockstep_plan::{
-    Action, Desired, DriftClock, Elsewhere, Entry, Facts, Failure, KindView, Mode, NOT_OURS, Plan,
-    Reason, Seen, Step, Unstepped, Waiting, plan,
+    Action, Desired, Entry, Mode, NOT_OURS, Plan, Reason, Seen, Step, Unstepped, Waiting,
 };
 
-use crate::event::{Effect, Outcome, RecordDraft, Slot, World};
-use crate::life::{Heals, Hold, Life, Phase, heal_wait};
-use crate::view::{HistoryView, OperationPhase, ResultView};
+use crate::event::{Effect, RecordDraft, Slot, World};
+use crate::life::{Hold, Life, Phase};
+use crate::view::{HistoryView, OperationPhase};
 
 /// The turn of a record write that no front waits for.
-const NOTE: u64 = 0;
+pub(crate) const NOTE: u64 = 0;
 /// How long a record may lag behind what was learnt: the marks on the objects say the same meanwhile.
 const NOTE_WAITS: Duration = Duration::from_secs(2);
-/// An object that was left alone this long begins its back-off anew.
-const QUIET: Duration = Duration::from_mins(10);
 /// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How many steps of a plan that people look at are dry-run: more than fits a screen, few enough not to hurt.
-const PROBES: usize = 50;
 /// The fault code of a record that somebody else wrote.
 pub(crate) const LOST: &str = "record.lost";
 
 impl Life {
-    pub(crate) fn saw(&mut self, id: &ObjectId, seen: Seen, live: Arc<Manifest>, now: Timestamp) -> bool {
-        let old = self.observed.objects.get(id);
-        if old.is_some_and(|old| seen.resource_version <= old.resource_version) {
-            return false;
-        }
-        let matters = old.is_none_or(|old| {
-            old.fingerprint != seen.fingerprint
-                || old.health != seen.health
-                || old.fact != seen.fact
-                || old.terminating != seen.terminating
-                || old.uid != seen.uid
-        });
-        if let Some(entry) = self.inventory.entries.get_mut(id)
-            && entry.uid.is_none()
-        {
-            entry.uid = Some(seen.uid.clone());
-            self.record.dirty = true;
-        }
-        self.observed.objects.insert(id.clone(), seen);
-        if self.enforced.is_none() && self.next.is_none() {
-            self.early.insert(id.clone(), Arc::clone(&live));
-        }
-        if matters {
-            self.clock_drift(id, Some(live), now);
-        }
-        matters
-    }
-
-    pub(crate) fn gone(
-        &mut self,
-        id: &ObjectId,
-        uid: Option<&Uid>,
-        resource_version: u64,
-        now: Timestamp,
-    ) -> bool {
-        if let (Phase::Applying(_), Some(uid)) = (&self.phase, uid) {
-            // The watch may say that an object is gone before the answer to our apply says that it was made.
-            self.gone_meanwhile.insert(uid.clone());
-        }
-        let Some(old) = self.observed.objects.get(id) else {
-            return self.deleting.contains(id) && self.confirm_deleted(id, now);
-        };
-        let is_another = uid.is_some_and(|uid| *uid != old.uid);
-        if is_another || resource_version < old.resource_version {
-            return false;
-        }
-        self.observed.objects.remove(id);
-        if !self.confirm_deleted(id, now) {
-            self.clock_drift(id, None, now);
-        }
-        true
-    }
-
-    /// An entry leaves the inventory only here: the deletion we asked for has been seen to be done.
-    fn confirm_deleted(&mut self, id: &ObjectId, now: Timestamp) -> bool {
-        let confirmed = self.deleting.remove(id);
-        if confirmed {
-            self.inventory.entries.remove(id);
-            self.inventory_changes.push((id.clone(), false));
-            self.record.dirty = true;
-            self.forget_drift(id);
-            self.note(now, "lockstep", format!("{id} was deleted"));
-        }
-        confirmed
-    }
-
-    /// Measures what was seen before the first rendering by what that says is ignored: the watch may be another app's,
-    /// and quicker than git.
-    pub(crate) fn measure_early(&mut self) {
-        if self.enforced.is_none() && self.next.is_none() {
-            return;
-        }
-        for (id, live) in std::mem::take(&mut self.early) {
-            let ignored = self.ignored(&id);
-            let Some(seen) = Seen::of(&live, &ignored).filter(|_| !ignored.is_empty()) else { continue };
-            if let Some(known) = self.observed.objects.get_mut(&id)
-                && known.resource_version == seen.resource_version
-            {
-                known.fingerprint = seen.fingerprint;
-            }
-        }
-    }
-
-    /// Starts or stops the clock of drift on one object.
-    fn clock_drift(&mut self, id: &ObjectId, live: Option<Arc<Manifest>>, now: Timestamp) {
-        let wanted = self.enforced.as_ref().and_then(|slot| slot.desired.get(id));
-        let entry = self.inventory.entries.get(id);
-        let (Some(wanted), Some(entry)) = (wanted, entry) else { return };
-        let was_applied = entry.digest.as_ref() == Some(&wanted.digest);
-        let same = self.observed.objects.get(id).is_some_and(|seen| {
-            entry.seen.is_some() && entry.seen == seen.fingerprint && entry.uid.as_ref() == Some(&seen.uid)
-        });
-        if !was_applied || same {
-            self.forget_drift(id);
-            return;
-        }
-        let heals = self.heals.get(id).copied();
-        self.drift.entry(id.clone()).or_insert_with(|| {
-            let not_before = heals.map_or(now, |heals| {
-                let quiet = now.duration_since(heals.last) > jiff::SignedDuration::try_from(QUIET).unwrap_or_default();
-                if quiet { now } else { heals.last.checked_add(heal_wait(heals.times)).unwrap_or(now) }
-            });
-            DriftClock { since: now, not_before }
-        });
-        if let Some(live) = live {
-            self.drift_live.insert(id.clone(), live);
-        }
-    }
-
-    /// Starts the clocks of drift that nobody told us about as such: what changed while we were not there.
-    fn notice_drift(&mut self, slot: &Slot, world: &World<'_>) {
-        let drifted: Vec<ObjectId> = slot
-            .desired
-            .objects
-            .iter()
-            .map(|wanted| &wanted.id)
-            .filter(|id| !self.drift.contains_key(*id) && self.inventory.entries.contains_key(*id))
-            .filter(|id| (world.kinds)(&id.group_kind()) == Some(KindView::Observed))
-            .filter(|id| {
-                let seen = self.observed.objects.get(*id).and_then(|seen| seen.fingerprint.as_ref());
-                self.inventory.entries.get(*id).is_some_and(|entry| entry.seen.as_ref() != seen)
-            })
-            .cloned()
-            .collect();
-        for id in drifted {
-            self.clock_drift(&id, None, world.now);
-        }
-    }
-
-    fn forget_drift(&mut self, id: &ObjectId) {
-        self.drift.remove(id);
-        self.drift_live.remove(id);
-        self.ledger.remove(id);
-    }
-
-    pub(crate) fn claimed(
-        &mut self,
-        turn: u64,
-        result: Result<String, Fault>,
-        world: &World<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_note = turn == NOTE;
-        if !is_note && turn != self.turn {
-            return;
-        }
-        if is_note {
-            self.record.noting = false;
-        }
-        match result {
-            Ok(version) => {
-                self.record.resource_version = Some(version);
-                self.record.claimed = true;
-                self.record.retry_at = None;
-                if let (false, Phase::Claiming(plan)) = (is_note, self.phase.clone()) {
-                    if let Some(revision) = &plan.revision {
-                        self.record.revision = Some(revision.clone());
-                    }
-                    let slot = self.enforced.as_ref();
-                    if let Some(slot) = slot.filter(|s| Some(&s.commit.revision) == plan.revision.as_ref()) {
-                        self.record.spec.clone_from(&slot.spec);
-                    }
-                    if self.may_write(world) {
-                        for id in recreated(&plan) {
-                            if let Some(entry) = self.inventory.entries.get_mut(id) {
-                                forget_instance(entry);
-                            }
-                        }
-                        effects.push(Effect::Apply { turn: self.turn, steps: plan.front.clone() });
-                        self.phase = Phase::Applying(plan);
-                    } else {
-                        self.phase = Phase::Starting; // something came in between that forbids it
-                    }
-                }
-            }
-            Err(fault) => {
-                self.record.dirty = true;
-                self.record.unsaid.extend(self.inventory.entries.keys().cloned());
-                if fault.code == LOST {
-                    self.record.known = false; // somebody else wrote it: read it before anything else
-                }
-                let at = world.now.checked_add(Duration::from_secs(2)).unwrap_or(world.now);
-                self.record.retry_at = Some(at);
-                effects.push(Effect::WakeAt(at));
-                self.note(world.now, "cluster", format!("the record could not be written: {fault}"));
-                if !is_note {
-                    self.phase = Phase::Starting;
-                }
-            }
-        }
-    }
-
-    /// Does nothing stand against all writes: a lost lease, a frozen source, an impossible spec, a pause?
-    fn may_write(&self, world: &World<'_>) -> bool {
-        let is_free = |app: &Arc<App>| app.leaving || (!app.skip && self.source_fault.is_none());
-        world.leading && self.spec_faults.is_empty() && self.app.as_ref().is_some_and(is_free)
-    }
-
-    pub(crate) fn applied(&mut self, id: &ObjectId, outcome: Outcome, now: Timestamp) {
-        let Phase::Applying(plan) = self.phase.clone() else { return };
-        let Some(step) = plan.front.iter().find(|step| step.id == *id) else { return };
-        let (status, message) = match outcome {
-            Outcome::Applied { seen, changes } => {
-                self.failures.remove(id);
-                self.took(step, seen, now);
-                let message = match step.reason {
-                    Reason::Heal | Reason::Recreate => {
-                        self.healed_text(step, &changes, now);
-                        "put back"
-                    }
-                    Reason::Create | Reason::Namespace => "created",
-                    _ => "configured",
-                };
-                ("Synced", message.to_owned())
-            }
-            Outcome::Deleting => {
-                self.failures.remove(id);
-                self.deleting.insert(id.clone());
-                if let Some(seen) = self.observed.objects.get_mut(id) {
-                    seen.terminating = true; // the watch will say so; until then it is not asked for again
-                }
-                ("Pruned", "pruned".to_owned())
-            }
-            Outcome::Absent => {
-                self.deleting.insert(id.clone());
-                self.observed.objects.remove(id);
-                self.confirm_deleted(id, now);
-                ("Pruned", "was gone already".to_owned())
-            }
-            Outcome::Released => {
-                self.inventory.entries.remove(id);
-                self.inventory_changes.push((id.clone(), false));
-                self.record.dirty = true;
-                ("Synced", "left to another app".to_owned())
-            }
-            Outcome::NotOurs { why } => {
-                let fault = Fault::new(Blame::User, NOT_OURS, why.clone());
-                let failure = Failure { digest: None, fault, retry_at: None, times: 1 };
-                self.failures.insert(id.clone(), failure);
-                self.deleting.remove(id);
-                self.note(now, "lockstep", format!("{id} is kept: {why}"));
-                ("PruneSkipped", why)
-            }
-            Outcome::Failed(fault) => {
-                let message = fault.message.clone();
-                self.failed(step, fault, now);
-                self.clock_drift(id, None, now);
-                ("SyncFailed", message)
-            }
-        };
-        if let Some(run) = &mut self.run {
-            run.written += usize::from(status == "Synced" || status == "Pruned");
-            run.operation.results.retain(|result| result.id != *id);
-            let version = match &step.action {
-                Action::Apply(wanted) => wanted.gvk.version.clone(),
-                Action::Prune { gvk, .. } => gvk.version.clone(),
-                Action::Release => String::new(),
-            };
-            run.operation.results.push(ResultView { id: id.clone(), version, status, message });
-        }
-    }
-
-    /// The server took our apply: what it answered is from now on how this object has to look.
-    fn took(&mut self, step: &Step, seen: Seen, now: Timestamp) {
-        let Action::Apply(wanted) = &step.action else { return };
-        self.touched.insert(step.id.clone());
-        self.deleting.remove(&step.id);
-        if step.reason == Reason::Namespace {
-            self.namespace_made = true;
-        } else {
-            let entry = entry_of(wanted, Some(&seen));
-            if self.inventory.entries.get(&step.id) != Some(&entry) {
-                self.inventory.entries.insert(step.id.clone(), entry);
-                self.record.dirty = true;
-            }
-            let known = self.observed.objects.get(&step.id);
-            let is_newest = known.is_none_or(|known| known.resource_version <= seen.resource_version);
-            if is_newest && !self.gone_meanwhile.contains(&seen.uid) {
-                self.observed.objects.insert(step.id.clone(), seen);
-            }
-        }
-        // Not by the drift's own clock: the watch may have said that all is well before the answer came.
-        if let Some(since) = self.healing.remove(&step.id) {
-            let heals = self.heals.entry(step.id.clone()).or_insert(Heals { times: 0, last: now });
-            heals.times += 1;
-            heals.last = now;
-            self.healed.push((step.id.clone(), since));
-        }
-        let live = self.drift_live.get(&step.id).cloned();
-        self.forget_drift(&step.id);
-        // An edit that came in while our apply was on its way counts from now on.
-        self.clock_drift(&step.id, live, now);
-    }
-
-    fn failed(&mut self, step: &Step, fault: Fault, now: Timestamp) {
-        let digest = match &step.action {
-            Action::Apply(wanted) => Some(wanted.digest.clone()),
-            Action::Prune { .. } | Action::Release => None,
-        };
-        let before = self.failures.get(&step.id).filter(|failure| failure.digest == digest);
-        let times = before.map_or(0, |failure| failure.times) + 1;
-        let retry = self.app.as_ref().map(|app| app.retry).unwrap_or_default();
-        // A deletion has no other manifest to wait for: whatever refuses it is asked again.
-        let is_deletion = matches!(step.action, Action::Prune { .. });
-        let retry_at = (fault.blame == Blame::Environment || is_deletion).then(|| {
-            let factor = retry.factor.max(1).saturating_pow((times - 1).min(16));
-            let wait = retry.first.saturating_mul(factor).min(retry.longest.max(retry.first));
-            now.checked_add(wait).unwrap_or(Timestamp::MAX)
-        });
-        self.note(now, "cluster", format!("{}: {fault}", step.id));
-        self.namespace_made = false;
-        self.failures.insert(step.id.clone(), Failure { digest, fault, retry_at, times });
-    }
-
     /// Makes up its mind: what to do next, or why nothing.
     pub(crate) fn think(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Claiming(_) | Phase::Applying(_)) {
@@ -383,9 +64,12 @@ impl Life {
                     self.show(&app, world, effects);
                     Phase::Holding(hold)
                 }
-                _ => self.render_fault.clone().map_or(Phase::Starting, |(_, fault)| {
-                    Phase::Holding(Hold::Render(fault))
-                }),
+                _ => self
+                    .render_fault
+                    .clone()
+                    .map_or(Phase::Starting, |(_, fault)| {
+                        Phase::Holding(Hold::Render(fault))
+                    }),
             };
             return;
         };
@@ -407,7 +91,11 @@ impl Life {
     ) {
         self.compared_at = Some(world.now);
         self.notice_drift(slot, world);
-        let mode = if self.run.is_some() { Mode::Sync } else { Mode::Heal };
+        let mode = if self.run.is_some() {
+            Mode::Sync
+        } else {
+            Mode::Heal
+        };
         let mut made = self.plan(app, mode, Some(&slot.desired), world);
         if self.run.is_none() && made.front.iter().any(is_not_drift) {
             let id = self.operation_id(world.now);
@@ -447,7 +135,11 @@ impl Life {
                 && !self.inventory.entries.contains_key(&step.id)
             {
                 let mut entry = entry_of(wanted, None);
-                entry.uid = self.observed.objects.get(&step.id).map(|seen| seen.uid.clone());
+                entry.uid = self
+                    .observed
+                    .objects
+                    .get(&step.id)
+                    .map(|seen| seen.uid.clone());
                 self.inventory.entries.insert(step.id.clone(), entry);
                 self.record.dirty = true;
                 self.record.unsaid.insert(step.id.clone());
@@ -460,7 +152,10 @@ impl Life {
             .iter()
             .filter(|step| matches!(step.reason, Reason::Heal | Reason::Recreate))
             .map(|step| {
-                let since = self.drift.get(&step.id).map_or(world.now, |clock| clock.since);
+                let since = self
+                    .drift
+                    .get(&step.id)
+                    .map_or(world.now, |clock| clock.since);
                 (step.id.clone(), since)
             })
             .collect();
@@ -473,7 +168,10 @@ impl Life {
             && (revision.is_none() || self.record.revision == revision);
         self.turn += 1;
         if heals_only || is_said {
-            effects.push(Effect::Apply { turn: self.turn, steps: made.front.clone() });
+            effects.push(Effect::Apply {
+                turn: self.turn,
+                steps: made.front.clone(),
+            });
             self.phase = Phase::Applying(Arc::clone(made));
             return;
         }
@@ -484,7 +182,10 @@ impl Life {
             return;
         }
         let draft = self.draft(Some(made), revision);
-        effects.push(Effect::Claim { turn: self.turn, draft });
+        effects.push(Effect::Claim {
+            turn: self.turn,
+            draft,
+        });
         self.phase = Phase::Claiming(Arc::clone(made));
     }
 
@@ -505,7 +206,10 @@ impl Life {
         RecordDraft {
             previous: self.record.resource_version.clone(),
             plan: made.map(Plan::digest),
-            spec: self.enforced.as_ref().map_or_else(|| self.record.spec.clone(), |s| s.spec.clone()),
+            spec: self
+                .enforced
+                .as_ref()
+                .map_or_else(|| self.record.spec.clone(), |s| s.spec.clone()),
             revision: revision.or_else(|| self.record.revision.clone()),
             entries,
         }
@@ -534,18 +238,35 @@ impl Life {
                     let soon = world.now.checked_add(Duration::from_millis(500));
                     effects.push(Effect::WakeAt(soon.unwrap_or(world.now)));
                 }
-                Waiting::Applied(_) | Waiting::Healthy(_) | Waiting::Gone(_) | Waiting::Approval => {}
+                Waiting::Applied(_)
+                | Waiting::Healthy(_)
+                | Waiting::Gone(_)
+                | Waiting::Approval => {}
             }
         }
-        if made.unstepped.values().any(|why| matches!(why, Unstepped::NotServed(_))) {
+        if made
+            .unstepped
+            .values()
+            .any(|why| matches!(why, Unstepped::NotServed(_)))
+        {
             effects.push(Effect::Discover);
             let later = world.now.checked_add(Duration::from_secs(15));
             effects.push(Effect::WakeAt(later.unwrap_or(world.now)));
         }
         self.write_note(world, effects);
-        let approvals = made.waiting.iter().filter(|(_, w)| *w == Waiting::Approval).count();
-        let drifted = made.unstepped.values().any(|why| *why == Unstepped::Drifted)
-            || made.waiting.iter().any(|(_, w)| matches!(w, Waiting::HealAt(_)));
+        let approvals = made
+            .waiting
+            .iter()
+            .filter(|(_, w)| *w == Waiting::Approval)
+            .count();
+        let drifted = made
+            .unstepped
+            .values()
+            .any(|why| *why == Unstepped::Drifted)
+            || made
+                .waiting
+                .iter()
+                .any(|(_, w)| matches!(w, Waiting::HealAt(_)));
         if held.is_some() || approvals > 0 || drifted {
             self.show(app, world, effects);
         } else {
@@ -596,9 +317,13 @@ impl Life {
         let Some(run) = &mut self.run else { return };
         let blocked = blocked(made);
         let goes_on = made.waiting.iter().any(|(step, waiting)| {
-            !matches!(waiting, Waiting::Approval | Waiting::HealAt(_)) && !blocked.contains(&step.id)
+            !matches!(waiting, Waiting::Approval | Waiting::HealAt(_))
+                && !blocked.contains(&step.id)
         });
-        let terminating = made.unstepped.values().any(|why| *why == Unstepped::Terminating)
+        let terminating = made
+            .unstepped
+            .values()
+            .any(|why| *why == Unstepped::Terminating)
             || !self.deleting.is_empty();
         let mut phase = None;
         if goes_on || terminating {
@@ -609,20 +334,33 @@ impl Life {
                     || "objects to be deleted".to_owned(),
                     |(step, waiting)| format!("{}: {waiting}", step.id),
                 );
-                phase = Some((OperationPhase::Failed, format!("gave up after 10 min; {what}")));
+                phase = Some((
+                    OperationPhase::Failed,
+                    format!("gave up after 10 min; {what}"),
+                ));
             } else {
                 effects.push(Effect::WakeAt(due));
             }
         } else if blocked.is_empty() {
-            phase = Some((OperationPhase::Succeeded, "successfully synced (all tasks run)".to_owned()));
+            phase = Some((
+                OperationPhase::Succeeded,
+                "successfully synced (all tasks run)".to_owned(),
+            ));
         } else {
-            let why = self.failures.values().find(|failure| failure.fault.code != NOT_OURS);
+            let why = self
+                .failures
+                .values()
+                .find(|failure| failure.fault.code != NOT_OURS);
             let why = why.map_or_else(String::new, |failure| failure.fault.message.clone());
             let text = format!("one or more objects failed to apply, reason: {why}");
             phase = Some((OperationPhase::Failed, text));
         }
-        let Some((phase, message)) = phase else { return };
-        let Some(mut run) = self.run.take() else { return };
+        let Some((phase, message)) = phase else {
+            return;
+        };
+        let Some(mut run) = self.run.take() else {
+            return;
+        };
         run.operation.phase = phase;
         run.operation.message = message;
         run.operation.finished_at = Some(world.now);
@@ -673,7 +411,10 @@ impl Life {
     /// Lets the next commit become the enforced one, or says what forbids it.
     fn promote(&mut self, app: &App) -> Option<Hold> {
         let next = self.next.as_ref()?;
-        let same = self.enforced.as_ref().is_some_and(|slot| says_the_same(&slot.desired, &next.desired));
+        let same = self
+            .enforced
+            .as_ref()
+            .is_some_and(|slot| says_the_same(&slot.desired, &next.desired));
         if !same {
             let approved = self.approval.revision.as_ref() == Some(&next.commit.revision);
             match app.policy.new_commit {
@@ -715,7 +456,11 @@ impl Life {
     fn observe(&self, world: &World<'_>, effects: &mut Vec<Effect>) -> bool {
         let mut missing: BTreeSet<Gvk> = BTreeSet::new();
         let slots = [self.enforced.as_ref(), self.next.as_ref()];
-        for gvk in slots.into_iter().flatten().flat_map(|slot| &slot.desired.kinds) {
+        for gvk in slots
+            .into_iter()
+            .flatten()
+            .flat_map(|slot| &slot.desired.kinds)
+        {
             if (world.kinds)(&gvk.group_kind()).is_none() {
                 missing.insert(gvk.clone());
             }
@@ -736,89 +481,12 @@ impl Life {
         complete && world.namespaces.is_some()
     }
 
-    fn plan(&mut self, app: &App, mode: Mode, desired: Option<&Desired>, world: &World<'_>) -> Plan {
-        self.observed.namespaces.clear();
-        let is_there = world.namespaces.is_some_and(|all| all.contains(&app.namespace));
-        // What we made is there before the watch says so; once it has, only the watch counts.
-        self.namespace_made &= !is_there;
-        if is_there || self.namespace_made {
-            self.observed.namespaces.insert(app.namespace.clone());
-        }
-        let mut elsewhere = Elsewhere::default();
-        let mut wanted = BTreeSet::new();
-        for object in desired.iter().flat_map(|desired| &desired.objects) {
-            wanted.insert(&object.id);
-            if let Some((key, name)) = (world.owner)(&object.id)
-                && key != self.key
-            {
-                elsewhere.owned.insert(object.id.clone(), name);
-            }
-        }
-        for id in self.inventory.entries.keys().filter(|id| !wanted.contains(id)) {
-            if let Some(name) = (world.wanted_by)(&self.key, id) {
-                elsewhere.wanted.insert(id.clone(), name);
-            }
-        }
-        let kinds = |kind: &lockstep_manifest::GroupKind| {
-            (world.kinds)(kind).unwrap_or_else(|| {
-                KindView::Unobserved(Fault::new(
-                    Blame::Environment,
-                    "unknown.first_check",
-                    format!("{kind} has not been looked at yet"),
-                ))
-            })
-        };
-        let facts = Facts {
-            kinds: &kinds,
-            elsewhere: &elsewhere,
-            failures: &self.failures,
-            touched: &self.touched,
-            drift: &self.drift,
-            approved: &self.approval.deletions,
-            now: world.now,
-        };
-        plan(app, mode, desired, &self.observed, &self.inventory, &facts)
-    }
-
-    /// Makes the plan that people look at: what a sync would do now.
-    fn show(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
-        let slot = self.next.clone().or_else(|| self.enforced.clone());
-        let Some(slot) = slot else { return };
-        let made = self.plan(app, Mode::Sync, Some(&slot.desired), world);
-        self.show_plan(made, effects);
-        self.refresh_ledger();
-    }
-
-    fn show_plan(&mut self, mut made: Plan, effects: &mut Vec<Effect>) {
-        let digest = made.digest();
-        if self.probed_plan.as_ref() != Some(&digest) {
-            self.probed_plan = Some(digest.clone());
-            self.probed.clear();
-            let steps: Vec<Step> = made
-                .steps()
-                .filter(|step| {
-                    matches!(step.action, Action::Apply(_))
-                        && matches!(step.reason, Reason::Update | Reason::Heal)
-                })
-                .take(PROBES)
-                .cloned()
-                .collect();
-            if !steps.is_empty() {
-                effects.push(Effect::Probe { plan: digest, steps });
-            }
-        }
-        let waiting = made.waiting.iter_mut().map(|(step, _)| step);
-        for step in made.front.iter_mut().chain(waiting) {
-            if let Some(changes) = self.probed.get(&step.id) {
-                step.changes.clone_from(changes);
-            }
-        }
-        self.shown = Some(Arc::new(made));
-    }
-
     /// The Application is being deleted: takes its objects away, the last wave first, then lets it go.
     fn leave(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
-        let has_finalizer = app.finalizers.iter().any(|f| f.starts_with("resources-finalizer.argocd.argoproj.io"));
+        let has_finalizer = app
+            .finalizers
+            .iter()
+            .any(|f| f.starts_with("resources-finalizer.argocd.argoproj.io"));
         if !has_finalizer || app.on_delete == OnDelete::Orphan {
             self.phase = Phase::Resting; // whatever keeps the Application is not ours
             return;
@@ -834,7 +502,11 @@ impl Life {
             self.act(&made, None, world, effects);
             return;
         }
-        let approvals = made.waiting.iter().filter(|(_, w)| *w == Waiting::Approval).count();
+        let approvals = made
+            .waiting
+            .iter()
+            .filter(|(_, w)| *w == Waiting::Approval)
+            .count();
         let stuck = made.unstepped.values().any(|why| {
             !matches!(
                 why,
@@ -861,7 +533,9 @@ impl Life {
 
     /// Is drift left standing by policy?
     pub(crate) fn leaves_drift(&self) -> bool {
-        self.app.as_ref().is_some_and(|app| app.policy.drift == DriftPolicy::Report)
+        self.app
+            .as_ref()
+            .is_some_and(|app| app.policy.drift == DriftPolicy::Report)
     }
 }
 
@@ -877,7 +551,7 @@ impl crate::life::Record {
     }
 }
 
-fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> Entry {
+pub(crate) fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> Entry {
     Entry {
         uid: seen.map(|seen| seen.uid.clone()),
         version: wanted.gvk.version.clone(),
@@ -891,15 +565,18 @@ fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> Entry {
 
 /// What the front makes again: whoever finds it under its name and with our mark after a crash may take its uid for
 /// ours, so the old one must not stand in the record when it is made.
-fn recreated(made: &Plan) -> impl Iterator<Item = &ObjectId> {
-    made.front.iter().filter(|step| step.reason == Reason::Recreate).map(|step| &step.id)
+pub(crate) fn recreated(made: &Plan) -> impl Iterator<Item = &ObjectId> {
+    made.front
+        .iter()
+        .filter(|step| step.reason == Reason::Recreate)
+        .map(|step| &step.id)
 }
 
-fn forget_instance(entry: &mut Entry) {
+pub(crate) fn forget_instance(entry: &mut Entry) {
     (entry.uid, entry.digest, entry.seen) = (None, None, None);
 }
 
-fn is_not_drift(step: &Step) -> bool {
+pub(crate) fn is_not_drift(step: &Step) -> bool {
     !matches!(step.reason, Reason::Heal | Reason::Recreate)
 }
 
@@ -916,7 +593,12 @@ fn blocked(made: &Plan) -> BTreeSet<ObjectId> {
     let mut blocked: BTreeSet<ObjectId> = made
         .unstepped
         .iter()
-        .filter(|(_, why)| matches!(why, Unstepped::Failed(_) | Unstepped::Refused(_) | Unstepped::NotServed(_)))
+        .filter(|(_, why)| {
+            matches!(
+                why,
+                Unstepped::Failed(_) | Unstepped::Refused(_) | Unstepped::NotServed(_)
+            )
+        })
         .map(|(id, _)| id.clone())
         .collect();
     let waits: BTreeMap<&ObjectId, &ObjectId> = made

@@ -5,16 +5,19 @@
 //! render to) and `cluster` (plan, claim, apply, look again); [`orders`] is what people ask for; [`view`] what faces
 //! show; [`status`](fn@status) the only writer of an Application's status.
 
+mod answers;
 mod cluster;
 pub mod event;
 pub mod life;
 pub mod orders;
+mod planning;
 mod show;
+mod sightings;
 mod source;
 mod status;
 pub mod view;
 
-pub use event::{Effect, Event, Look, Outcome, RecordDraft, Recalled, Slot, World};
+pub use event::{Effect, Event, Look, Outcome, Recalled, RecordDraft, Slot, World};
 pub use life::{Life, Phase};
 pub use orders::{Order, OrderRefused};
 pub use status::{STATUS_FIELDS, says_the_same, status};

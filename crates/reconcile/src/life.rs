@@ -91,7 +91,10 @@ pub(crate) struct Approval {
 
 /// The record as we last knew it.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set where it comes about")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each set where it comes about"
+)]
 pub(crate) struct Record {
     pub(crate) known: bool,
     pub(crate) resource_version: Option<String>,
@@ -252,8 +255,13 @@ impl Life {
             Event::Specified(app) => self.specified(app, &mut effects),
             Event::Misspecified(faults) => self.spec_faults = faults,
             Event::Permitted => {
-                self.failures.retain(|_, failure| !failure.fault.code.starts_with("project."));
-                if self.source_fault.as_ref().is_some_and(|f| f.code.starts_with("project.")) {
+                self.failures
+                    .retain(|_, failure| !failure.fault.code.starts_with("project."));
+                if self
+                    .source_fault
+                    .as_ref()
+                    .is_some_and(|f| f.code.starts_with("project."))
+                {
                     self.look_again = true;
                 }
             }
@@ -265,7 +273,11 @@ impl Life {
                     self.resolved(result, world.now, &mut effects);
                 }
             }
-            Event::Rendered { turn, revision, result } => {
+            Event::Rendered {
+                turn,
+                revision,
+                result,
+            } => {
                 if turn == self.source_turn {
                     self.rendered(&revision, result, world.now, &mut effects);
                 }
@@ -275,7 +287,11 @@ impl Life {
                     return effects; // older than what we know, or nothing that matters
                 }
             }
-            Event::Gone { id, uid, resource_version } => {
+            Event::Gone {
+                id,
+                uid,
+                resource_version,
+            } => {
                 if !self.gone(&id, uid.as_ref(), resource_version, world.now) {
                     return effects;
                 }
@@ -387,7 +403,10 @@ impl Life {
 
     /// What git wants of it now: the next commit's, else the enforced one's.
     pub fn desired(&self) -> Option<&Arc<Desired>> {
-        self.next.as_ref().or(self.enforced.as_ref()).map(|slot| &slot.desired)
+        self.next
+            .as_ref()
+            .or(self.enforced.as_ref())
+            .map(|slot| &slot.desired)
     }
 
     /// The commit that the cluster is kept at.
@@ -398,7 +417,9 @@ impl Life {
     /// The JSON pointers that do not count as drift on this object.
     pub fn ignored(&self, id: &ObjectId) -> Vec<String> {
         let slot = self.enforced.as_ref().or(self.next.as_ref());
-        slot.and_then(|slot| slot.desired.get(id)).map(|w| w.ignored.clone()).unwrap_or_default()
+        slot.and_then(|slot| slot.desired.get(id))
+            .map(|w| w.ignored.clone())
+            .unwrap_or_default()
     }
 
     /// The objects that were put back since this was last asked, each with the moment its drift was noticed.
@@ -430,7 +451,11 @@ impl Life {
         if self.events.front().is_some_and(|last| last.text == text) {
             return;
         }
-        self.events.push_front(EventView { at, text, source: source.to_owned() });
+        self.events.push_front(EventView {
+            at,
+            text,
+            source: source.to_owned(),
+        });
         self.events.truncate(EVENTS);
     }
 }

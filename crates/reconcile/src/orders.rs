@@ -55,7 +55,11 @@ pub enum OrderRefused {
 
 impl Life {
     /// Takes an order. Answers with the operation's id, and with what to ask of the world.
-    pub fn order(&mut self, order: Order, world: &World<'_>) -> Result<(String, Vec<Effect>), OrderRefused> {
+    pub fn order(
+        &mut self,
+        order: Order,
+        world: &World<'_>,
+    ) -> Result<(String, Vec<Effect>), OrderRefused> {
         let id = self.accept(order, world.now)?;
         let mut effects = Vec::new();
         self.think(world, &mut effects);
@@ -108,8 +112,12 @@ impl Life {
         if self.next.is_none() && self.enforced.is_none() && !app.leaving {
             let fault = self.render_fault.as_ref().map_or_else(
                 || {
-                    Fault::new(Blame::Environment, "unknown.first_check", "nothing is rendered yet")
-                        .hint("wait for the first check to end")
+                    Fault::new(
+                        Blame::Environment,
+                        "unknown.first_check",
+                        "nothing is rendered yet",
+                    )
+                    .hint("wait for the first check to end")
                 },
                 |(_, fault)| fault.clone(),
             );
@@ -124,7 +132,10 @@ impl Life {
                 Fault::new(
                     Blame::User,
                     "sync.other_revision",
-                    format!("commit {} is not the one that the target names", wanted.short()),
+                    format!(
+                        "commit {} is not the one that the target names",
+                        wanted.short()
+                    ),
                 )
                 .hint("set spec.source.targetRevision to it, or revert the newer commits"),
             ));
@@ -140,7 +151,10 @@ impl Life {
             ));
         }
         let may_delete = order.prune.unwrap_or(order.plan.is_some());
-        let is_empty = self.next.as_ref().is_some_and(|next| next.desired.objects.is_empty());
+        let is_empty = self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.desired.objects.is_empty());
         let wipes = is_empty && !self.inventory.entries.is_empty() && !app.policy.allow_empty;
         if wipes && !(may_delete && order.plan.is_some()) && !order.dry_run {
             return Err(OrderRefused::Fault(
@@ -154,10 +168,10 @@ impl Life {
         }
         let id = order.id.clone().unwrap_or_else(|| self.operation_id(now));
         if order.dry_run {
-            let message = self.shown.as_ref().map_or_else(
-                || "nothing to do".to_owned(),
-                |plan| plan.summary(),
-            );
+            let message = self
+                .shown
+                .as_ref()
+                .map_or_else(|| "nothing to do".to_owned(), |plan| plan.summary());
             let mut operation = self.operation(id.clone(), &order.by, now);
             operation.phase = OperationPhase::Succeeded;
             operation.message = message;
@@ -203,7 +217,11 @@ impl Life {
     pub(crate) fn begin(&mut self, id: String, by: &str, now: Timestamp) {
         self.touched.clear();
         self.heals.clear();
-        self.run = Some(Run { operation: self.operation(id, by, now), written: 0, waits_since: None });
+        self.run = Some(Run {
+            operation: self.operation(id, by, now),
+            written: 0,
+            waits_since: None,
+        });
     }
 
     fn operation(&self, id: String, by: &str, now: Timestamp) -> OperationView {
@@ -214,7 +232,10 @@ impl Life {
             }),
             phase: OperationPhase::Running,
             message: String::new(),
-            revision: self.enforced.as_ref().map(|slot| slot.commit.revision.clone()),
+            revision: self
+                .enforced
+                .as_ref()
+                .map(|slot| slot.commit.revision.clone()),
             by: by.to_owned(),
             started_at: now,
             finished_at: None,

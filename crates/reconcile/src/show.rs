@@ -16,11 +16,7 @@ use crate::view::{
 };
 
 impl Life {
-    pub(crate) fn probed(
-        &mut self,
-        plan: &Digest,
-        changes: BTreeMap<ObjectId, Vec<FieldChange>>,
-    ) {
+    pub(crate) fn probed(&mut self, plan: &Digest, changes: BTreeMap<ObjectId, Vec<FieldChange>>) {
         if self.probed_plan.as_ref() == Some(plan) {
             self.probed = changes;
             self.refresh_ledger();
@@ -29,23 +25,37 @@ impl Life {
 
     /// Writes down which fields differ: from dry runs where they have answered, else as "differs".
     pub(crate) fn refresh_ledger(&mut self) {
-        let Some(slot) = self.enforced.clone() else { return };
+        let Some(slot) = self.enforced.clone() else {
+            return;
+        };
         let mut ledger = BTreeMap::new();
         for (id, clock) in &self.drift {
             let missing = !self.observed.objects.contains_key(id);
             let live = self.drift_live.get(id);
             let wanted = slot.desired.get(id);
-            let places = wanted.map(|w| places_by_path(&w.manifest)).unwrap_or_default();
-            let fields = self.probed.get(id).into_iter().flatten().map(|change| DriftField {
-                path: change.path.clone(),
-                git: change.after.clone(),
-                cluster: change.before.clone(),
-                by: live.map_or_else(Vec::new, |live| blame(live, change)),
-                noticed_at: clock.since,
-                place: places.get(&change.path).cloned(),
-            });
+            let places = wanted
+                .map(|w| places_by_path(&w.manifest))
+                .unwrap_or_default();
+            let fields = self
+                .probed
+                .get(id)
+                .into_iter()
+                .flatten()
+                .map(|change| DriftField {
+                    path: change.path.clone(),
+                    git: change.after.clone(),
+                    cluster: change.before.clone(),
+                    by: live.map_or_else(Vec::new, |live| blame(live, change)),
+                    noticed_at: clock.since,
+                    place: places.get(&change.path).cloned(),
+                });
             let heal_at = self.heal_at(id);
-            let object = DriftObject { id: id.clone(), missing, fields: fields.collect(), heal_at };
+            let object = DriftObject {
+                id: id.clone(),
+                missing,
+                fields: fields.collect(),
+                heal_at,
+            };
             ledger.insert(id.clone(), object);
         }
         self.ledger = ledger;
@@ -56,7 +66,7 @@ impl Life {
     }
 
     /// Says in one line what was put back, and who had changed it.
-    pub(crate) fn healed_text(
+    pub(crate) fn say_healed(
         &mut self,
         step: &lockstep_plan::Step,
         changes: &[FieldChange],
@@ -69,8 +79,17 @@ impl Life {
                     1 => String::new(),
                     n => format!(" and {} more", n - 1),
                 };
+                let live = self.drift_live.get(&step.id);
+                let by = live.map(|live| blame(live, first)).unwrap_or_default();
+                let by = by.first().map_or_else(String::new, |writer| {
+                    let what = writer
+                        .subresource
+                        .as_ref()
+                        .map_or(String::new(), |s| format!(" ({s})"));
+                    format!(", changed by {}{what}", writer.manager)
+                });
                 format!(
-                    "{}: {} put back from {} to {}{more}",
+                    "{}: {} put back from {} to {}{more}{by}",
                     step.id,
                     first.path,
                     first.before.text(),
@@ -97,11 +116,18 @@ impl Life {
 
     fn word_and_why(&self) -> (Word, Option<Why>) {
         let why = |code: &str, text: String, next: Option<String>| {
-            Some(Why { code: code.to_owned(), text, next })
+            Some(Why {
+                code: code.to_owned(),
+                text,
+                next,
+            })
         };
         let sync = self.command("sync");
         if let Some(fault) = self.spec_faults.first() {
-            return (Word::Held, why(&fault.code, fault.message.clone(), fault.hint.clone()));
+            return (
+                Word::Held,
+                why(&fault.code, fault.message.clone(), fault.hint.clone()),
+            );
         }
         if let Phase::Leaving(_) | Phase::Gone = self.phase {
             let left = self.inventory.entries.len();
@@ -117,7 +143,10 @@ impl Life {
             _ => None,
         });
         if let Some(fault) = unseen {
-            return (Word::Unknown, why(&fault.code, fault.message.clone(), fault.hint.clone()));
+            return (
+                Word::Unknown,
+                why(&fault.code, fault.message.clone(), fault.hint.clone()),
+            );
         }
         let is_new = self.enforced.is_none() && self.next.is_none() && self.render_fault.is_none();
         if !self.record.known || (is_new && !matches!(self.phase, Phase::Holding(_))) {
@@ -126,12 +155,27 @@ impl Life {
         }
         let fault = self.failures.values().find(|f| f.fault.code != NOT_OURS);
         if let Some(failure) = fault {
-            let count = self.failures.values().filter(|f| f.fault.code != NOT_OURS).count();
-            let more = if count > 1 { format!(" ({count} objects)") } else { String::new() };
+            let count = self
+                .failures
+                .values()
+                .filter(|f| f.fault.code != NOT_OURS)
+                .count();
+            let more = if count > 1 {
+                format!(" ({count} objects)")
+            } else {
+                String::new()
+            };
             let text = format!("{}{more}", failure.fault);
             // A missing right is something that we cannot see past, not something the app does wrong.
-            let word = if failure.fault.code == "unknown.permission" { Word::Unknown } else { Word::Failing };
-            return (word, why(&failure.fault.code, text, failure.fault.hint.clone()));
+            let word = if failure.fault.code == "unknown.permission" {
+                Word::Unknown
+            } else {
+                Word::Failing
+            };
+            return (
+                word,
+                why(&failure.fault.code, text, failure.fault.hint.clone()),
+            );
         }
         if let Some((revision, fault)) = &self.render_fault {
             let text = format!("{} does not render: {fault}", revision.short());
@@ -180,32 +224,51 @@ impl Life {
     }
 
     fn held(&self, hold: &Hold, sync: Option<String>) -> (Word, Option<Why>) {
-        let env = self.app.as_ref().map_or("its environment", |app| app.environment.as_str());
+        let env = self
+            .app
+            .as_ref()
+            .map_or("its environment", |app| app.environment.as_str());
         let does = self.shown.as_ref().map_or_else(String::new, |plan| {
             let (create, update, prune) = plan.counts();
             format!(": {update} to update, {create} to create, {prune} to prune")
         });
         let (code, text, next) = match hold {
             Hold::NewCommit => {
-                let short = self.next.as_ref().map_or("a commit", |n| n.commit.revision.short());
-                ("held.approval", format!("{short} waits for a person's sync{does}"), sync)
+                let short = self
+                    .next
+                    .as_ref()
+                    .map_or("a commit", |n| n.commit.revision.short());
+                (
+                    "held.approval",
+                    format!("{short} waits for a person's sync{does}"),
+                    sync,
+                )
             }
             Hold::Policy => ("held.manual", format!("{env} holds every new commit"), None),
             Hold::EmptyRender => (
                 "held.empty_render",
-                format!("the commit renders nothing; all {} objects would be deleted", self.inventory.entries.len()),
+                format!(
+                    "the commit renders nothing; all {} objects would be deleted",
+                    self.inventory.entries.len()
+                ),
                 Some("put the manifests back, or set syncPolicy.automated.allowEmpty".to_owned()),
             ),
-            Hold::Deletion(count) => {
-                ("held.prune", format!("{count} deletions wait for a person's sync"), sync)
-            }
+            Hold::Deletion(count) => (
+                "held.prune",
+                format!("{count} deletions wait for a person's sync"),
+                sync,
+            ),
             Hold::Skip => (
                 "held.paused",
                 "argocd.argoproj.io/skip-reconcile stands on the Application".to_owned(),
                 Some("remove the annotation".to_owned()),
             ),
             Hold::Source(fault) | Hold::Render(fault) => {
-                let word = if fault.blame == Blame::User { Word::Failing } else { Word::Unknown };
+                let word = if fault.blame == Blame::User {
+                    Word::Failing
+                } else {
+                    Word::Unknown
+                };
                 let why = Why {
                     code: fault.code.clone(),
                     text: fault.message.clone(),
@@ -214,7 +277,14 @@ impl Life {
                 return (word, Some(why));
             }
         };
-        (Word::Held, Some(Why { code: code.to_owned(), text, next }))
+        (
+            Word::Held,
+            Some(Why {
+                code: code.to_owned(),
+                text,
+                next,
+            }),
+        )
     }
 
     fn held_objects(&self) -> Option<Why> {
@@ -226,14 +296,23 @@ impl Life {
                 Unstepped::PruneDisabled => "held.prune_off",
                 _ => return None,
             };
-            Some(Why { code: code.to_owned(), text: format!("{id}: {why}"), next: None })
+            Some(Why {
+                code: code.to_owned(),
+                text: format!("{id}: {why}"),
+                next: None,
+            })
         })
     }
 
     fn drifted(&self, sync: Option<String>) -> (Word, Option<Why>) {
         let fields: usize = self.ledger.values().map(|object| object.fields.len()).sum();
         let objects = self.drift.len().max(1);
-        let first = self.ledger.values().flat_map(|o| &o.fields).flat_map(|f| &f.by).next();
+        let first = self
+            .ledger
+            .values()
+            .flat_map(|o| &o.fields)
+            .flat_map(|f| &f.by)
+            .next();
         let by = first.map_or_else(String::new, |by| format!(", first by {}", by.manager));
         let count = if fields == 0 {
             format!("{objects} objects differ from git")
@@ -243,19 +322,34 @@ impl Life {
         let (code, text, next) = if self.leaves_drift() {
             ("drift.reported", count, sync)
         } else {
-            ("drift.reverting_after", format!("{count}; will be put back"), None)
+            (
+                "drift.reverting_after",
+                format!("{count}; will be put back"),
+                None,
+            )
         };
-        (Word::Drifted, Some(Why { code: code.to_owned(), text, next }))
+        (
+            Word::Drifted,
+            Some(Why {
+                code: code.to_owned(),
+                text,
+                next,
+            }),
+        )
     }
 
     fn command(&self, verb: &str) -> Option<String> {
-        self.app.as_ref().map(|app| format!("lockstep {verb} {} -e {}", app.name, app.environment))
+        self.app
+            .as_ref()
+            .map(|app| format!("lockstep {verb} {} -e {}", app.name, app.environment))
     }
 
     /// The worst health of what git wants: what is gone counts only when everything is.
     pub(crate) fn health(&self) -> Health {
         let Some(slot) = self.enforced.as_ref().or(self.next.as_ref()) else {
-            return Health::Unknown { why: "nothing is known yet".to_owned() };
+            return Health::Unknown {
+                why: "nothing is known yet".to_owned(),
+            };
         };
         let all: Vec<Health> = slot
             .desired
@@ -263,7 +357,10 @@ impl Life {
             .iter()
             .filter(|wanted| wanted.manifest.annotation(marks::IGNORE_HEALTH) != Some("true"))
             .map(|wanted| {
-                self.observed.objects.get(&wanted.id).map_or(Health::Missing, |s| s.health.clone())
+                self.observed
+                    .objects
+                    .get(&wanted.id)
+                    .map_or(Health::Missing, |s| s.health.clone())
             })
             .collect();
         worst(all.iter())
@@ -274,7 +371,10 @@ impl Life {
             || self.render_fault.is_some()
             || !self.spec_faults.is_empty()
             || self.compared_at.is_none() && self.next.is_none()
-            || self.unstepped.values().any(|why| matches!(why, Unstepped::Unobserved(_)));
+            || self
+                .unstepped
+                .values()
+                .any(|why| matches!(why, Unstepped::Unobserved(_)));
         if unknown {
             return SyncStatus::Unknown;
         }
@@ -282,13 +382,23 @@ impl Life {
             || !self.failures.is_empty()
             || !self.drift.is_empty()
             || self.fresh
-            || matches!(&self.phase, Phase::Claiming(_) | Phase::Applying(_) | Phase::Leaving(_))
+            || matches!(
+                &self.phase,
+                Phase::Claiming(_) | Phase::Applying(_) | Phase::Leaving(_)
+            )
             || matches!(&self.phase, Phase::Settling(plan) if !plan.waiting.is_empty())
             || matches!(&self.phase, Phase::Holding(Hold::Deletion(_)))
             || self.unstepped.values().any(|why| {
-                !matches!(why, Unstepped::InSync | Unstepped::NeverSeen | Unstepped::Hook { .. })
+                !matches!(
+                    why,
+                    Unstepped::InSync | Unstepped::NeverSeen | Unstepped::Hook { .. }
+                )
             });
-        if out { SyncStatus::OutOfSync } else { SyncStatus::Synced }
+        if out {
+            SyncStatus::OutOfSync
+        } else {
+            SyncStatus::Synced
+        }
     }
 
     /// Everything that faces show, as of now.
@@ -299,7 +409,11 @@ impl Life {
         let next = self.next.as_ref().map(|slot| slot.commit.clone());
         let enforced = self.enforced.as_ref().map(|slot| slot.commit.clone());
         let source = app.and_then(|app| app.sources.first());
-        let kind = self.enforced.as_ref().or(self.next.as_ref()).map(|slot| slot.kind.clone());
+        let kind = self
+            .enforced
+            .as_ref()
+            .or(self.next.as_ref())
+            .map(|slot| slot.kind.clone());
         let conditions = self.conditions(app, now);
         AppView {
             key: self.key.clone(),
@@ -329,10 +443,16 @@ impl Life {
                 path: source.map(|s| s.path.clone()).unwrap_or_default(),
                 kind: kind.unwrap_or_default(),
             },
-            destination: app.map(|app| {
-                let d = &app.destination;
-                if d.server.is_empty() { d.name.clone() } else { d.server.clone() }
-            }).unwrap_or_default(),
+            destination: app
+                .map(|app| {
+                    let d = &app.destination;
+                    if d.server.is_empty() {
+                        d.name.clone()
+                    } else {
+                        d.server.clone()
+                    }
+                })
+                .unwrap_or_default(),
             namespace: app.map(|app| app.namespace.clone()).unwrap_or_default(),
             operation: self
                 .run
@@ -340,10 +460,13 @@ impl Life {
                 .map(|run| run.operation.clone())
                 .or_else(|| self.last_operation.clone()),
             compared_at: self.compared_at,
-            images: self.enforced.as_ref().map(|slot| images(&slot.desired)).unwrap_or_default(),
-            automated: app.is_some_and(|app| {
-                app.policy.new_commit == lockstep_app::NewCommitPolicy::Apply
-            }),
+            images: self
+                .enforced
+                .as_ref()
+                .map(|slot| images(&slot.desired))
+                .unwrap_or_default(),
+            automated: app
+                .is_some_and(|app| app.policy.new_commit == lockstep_app::NewCommitPolicy::Apply),
         }
     }
 
@@ -354,8 +477,8 @@ impl Life {
         for wanted in desired.iter().flat_map(|desired| &desired.objects) {
             let seen = self.observed.objects.get(&wanted.id);
             let why = self.unstepped.get(&wanted.id);
-            let in_sync = matches!(why, Some(Unstepped::InSync))
-                && !self.drift.contains_key(&wanted.id);
+            let in_sync =
+                matches!(why, Some(Unstepped::InSync)) && !self.drift.contains_key(&wanted.id);
             let unknown = matches!(why, Some(Unstepped::Unobserved(_)));
             objects.push(ObjectView {
                 id: wanted.id.clone(),
@@ -369,15 +492,23 @@ impl Life {
                 health: seen.map_or(Health::Missing, |seen| seen.health.clone()),
                 fact: seen.and_then(|seen| seen.fact.clone()),
                 wave: wanted.wave,
-                why: why.filter(|why| **why != Unstepped::InSync).map(ToString::to_string),
-                place: wanted.manifest.places().first().map(|(_, place)| place.clone()),
+                why: why
+                    .filter(|why| **why != Unstepped::InSync)
+                    .map(ToString::to_string),
+                place: wanted
+                    .manifest
+                    .places()
+                    .first()
+                    .map(|(_, place)| place.clone()),
             });
         }
         for (id, entry) in &self.inventory.entries {
             if desired.is_some_and(|desired| desired.get(id).is_some()) {
                 continue;
             }
-            let Some(seen) = self.observed.objects.get(id) else { continue };
+            let Some(seen) = self.observed.objects.get(id) else {
+                continue;
+            };
             objects.push(ObjectView {
                 id: id.clone(),
                 version: entry.version.clone(),
@@ -396,11 +527,17 @@ impl Life {
     fn conditions(&mut self, app: Option<&App>, now: Timestamp) -> Vec<Condition> {
         let mut found: Vec<(&str, String)> = Vec::new();
         for fault in &self.spec_faults {
-            found.push(("InvalidSpecError", with_hint(&fault.message, fault.hint.as_deref())));
+            found.push((
+                "InvalidSpecError",
+                with_hint(&fault.message, fault.hint.as_deref()),
+            ));
         }
         let render = self.render_fault.as_ref().map(|(_, fault)| fault);
         for fault in self.source_fault.iter().chain(render) {
-            found.push(("ComparisonError", with_hint(&fault.message, fault.hint.as_deref())));
+            found.push((
+                "ComparisonError",
+                with_hint(&fault.message, fault.hint.as_deref()),
+            ));
         }
         for (id, why) in &self.unstepped {
             let kind = match why {
@@ -413,13 +550,22 @@ impl Life {
             };
             found.push((kind, format!("{id}: {why}")));
         }
-        for (id, failure) in self.failures.iter().filter(|(_, f)| f.fault.code != NOT_OURS) {
+        for (id, failure) in self
+            .failures
+            .iter()
+            .filter(|(_, f)| f.fault.code != NOT_OURS)
+        {
             let text = with_hint(&failure.fault.message, failure.fault.hint.as_deref());
-            let text = if text.contains(&id.name) { text } else { format!("{id}: {text}") };
+            let text = if text.contains(&id.name) {
+                text
+            } else {
+                format!("{id}: {text}")
+            };
             found.push(("SyncError", text));
         }
         if let Phase::Holding(Hold::EmptyRender) = &self.phase {
-            let text = "auto-sync will wipe out all resources: the commit renders nothing".to_owned();
+            let text =
+                "auto-sync will wipe out all resources: the commit renders nothing".to_owned();
             found.push(("SyncError", text));
         }
         let slot = self.next.as_ref().or(self.enforced.as_ref());
@@ -444,10 +590,15 @@ impl Life {
         }
         if let Some(app) = app.filter(|app| !app.not_acted_on.is_empty()) {
             let fields = app.not_acted_on.join(", ");
-            found.push(("NotActedOnWarning", format!("read, but not acted on by this version: {fields}")));
+            found.push((
+                "NotActedOnWarning",
+                format!("read, but not acted on by this version: {fields}"),
+            ));
         }
-        let keep: Vec<(String, String)> =
-            found.iter().map(|(kind, text)| ((*kind).to_owned(), text.clone())).collect();
+        let keep: Vec<(String, String)> = found
+            .iter()
+            .map(|(kind, text)| ((*kind).to_owned(), text.clone()))
+            .collect();
         self.condition_times.retain(|key, _| keep.contains(key));
         keep.into_iter()
             .map(|(kind, message)| {
@@ -460,7 +611,9 @@ impl Life {
 
     fn strips(&self, app: Option<&App>) -> Vec<Strip> {
         let mut strips = Vec::new();
-        let path = app.and_then(|app| app.sources.first()).map(|source| source.path.clone());
+        let path = app
+            .and_then(|app| app.sources.first())
+            .map(|source| source.path.clone());
         let slots = [(self.next.as_ref(), false), (self.enforced.as_ref(), true)];
         for (slot, is_enforced) in slots {
             let Some(slot) = slot else { continue };
@@ -470,29 +623,65 @@ impl Life {
                 facts.push(format!("{}, {path}", slot.kind.to_lowercase()));
             }
             let step = |name, outcome, started_at, ended_at, facts| StripStep {
-                name, outcome, started_at, ended_at, facts,
+                name,
+                outcome,
+                started_at,
+                ended_at,
+                facts,
             };
             let (diff, apply, health) = self.outcomes(is_enforced);
             let (applied_from, applied_to) = match (is_enforced, self.applied_at) {
                 (true, Some((from, to))) => (Some(from), Some(to)),
                 _ => (None, None),
             };
-            let plan = self.shown.as_ref().filter(|_| !is_enforced || diff == Outcome::Held);
+            let plan = self
+                .shown
+                .as_ref()
+                .filter(|_| !is_enforced || diff == Outcome::Held);
             let ready = self.ready_fact();
             strips.push(Strip {
                 commit: slot.commit.clone(),
                 live: is_enforced && !self.fresh,
                 steps: vec![
-                    step("commit", Outcome::Done, Some(slot.seen_at), Some(slot.seen_at),
-                        vec![slot.commit.subject.clone()]),
-                    step("render", Outcome::Done, Some(slot.seen_at), Some(slot.rendered_at), facts),
-                    step("diff", diff, Some(slot.rendered_at), applied_from.or(Some(slot.rendered_at)),
-                        plan.map(|plan| vec![plan.summary()]).unwrap_or_default()),
-                    step("apply", apply, applied_from, applied_to,
-                        self.last_operation.as_ref().filter(|_| is_enforced)
-                            .map(|o| vec![format!("{} objects", o.results.len())]).unwrap_or_default()),
-                    step("health", health, applied_to, self.healthy_at.filter(|_| is_enforced),
-                        ready.filter(|_| is_enforced).into_iter().collect()),
+                    step(
+                        "commit",
+                        Outcome::Done,
+                        Some(slot.seen_at),
+                        Some(slot.seen_at),
+                        Vec::new(),
+                    ),
+                    step(
+                        "render",
+                        Outcome::Done,
+                        Some(slot.seen_at),
+                        Some(slot.rendered_at),
+                        facts,
+                    ),
+                    step(
+                        "diff",
+                        diff,
+                        Some(slot.rendered_at),
+                        applied_from.or(Some(slot.rendered_at)),
+                        plan.map(|plan| vec![plan.summary()]).unwrap_or_default(),
+                    ),
+                    step(
+                        "apply",
+                        apply,
+                        applied_from,
+                        applied_to,
+                        self.last_operation
+                            .as_ref()
+                            .filter(|_| is_enforced)
+                            .map(|o| vec![format!("{} objects", o.results.len())])
+                            .unwrap_or_default(),
+                    ),
+                    step(
+                        "health",
+                        health,
+                        applied_to,
+                        self.healthy_at.filter(|_| is_enforced),
+                        ready.filter(|_| is_enforced).into_iter().collect(),
+                    ),
                 ],
             });
         }
@@ -512,7 +701,11 @@ impl Life {
         if self.compared_at.is_none() {
             return (Outcome::None, Outcome::None, Outcome::None);
         }
-        let apply = if self.applied_at.is_some() { Outcome::Done } else { Outcome::Skipped };
+        let apply = if self.applied_at.is_some() {
+            Outcome::Done
+        } else {
+            Outcome::Skipped
+        };
         let health = match self.health() {
             Health::Healthy | Health::None | Health::Suspended { .. } => Outcome::Done,
             Health::Progressing { .. } => Outcome::Running,
@@ -530,7 +723,10 @@ impl Life {
             .map(|seen| &seen.health)
             .filter(|health| **health != Health::None)
             .collect();
-        let healthy = with_rule.iter().filter(|health| ***health == Health::Healthy).count();
+        let healthy = with_rule
+            .iter()
+            .filter(|health| ***health == Health::Healthy)
+            .count();
         (!with_rule.is_empty()).then(|| format!("{healthy} of {} healthy", with_rule.len()))
     }
 }
@@ -542,7 +738,11 @@ fn images(desired: &lockstep_plan::Desired) -> Vec<String> {
         .flat_map(|wanted| {
             let spec = match wanted.id.kind.as_str() {
                 "Pod" => wanted.manifest.get(&["spec"]),
-                "CronJob" => wanted.manifest.get(&["spec", "jobTemplate", "spec", "template", "spec"]),
+                "CronJob" => {
+                    wanted
+                        .manifest
+                        .get(&["spec", "jobTemplate", "spec", "template", "spec"])
+                }
                 _ => wanted.manifest.get(&["spec", "template", "spec"]),
             };
             ["initContainers", "containers"]

@@ -14,7 +14,9 @@ impl Life {
     /// Asks git for whatever is missing, one thing at a time.
     pub(crate) fn look(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         let waits = !world.leading || !self.spec_faults.is_empty() || !self.record.known;
-        let Some(app) = self.app.clone().filter(|_| !waits) else { return };
+        let Some(app) = self.app.clone().filter(|_| !waits) else {
+            return;
+        };
         if app.leaving || app.skip || self.looking != Looking::Idle {
             return;
         }
@@ -29,18 +31,27 @@ impl Life {
         }
         if self.look_again {
             self.look_again = false;
-            if self.render_fault.as_ref().is_some_and(|(_, f)| f.blame != Blame::User) {
+            if self
+                .render_fault
+                .as_ref()
+                .is_some_and(|(_, f)| f.blame != Blame::User)
+            {
                 self.render_fault = None;
             }
             self.source_turn += 1;
             self.looking = Looking::Resolving;
-            effects.push(Effect::Resolve { turn: self.source_turn });
+            effects.push(Effect::Resolve {
+                turn: self.source_turn,
+            });
             return;
         }
         if let Some(revision) = self.unrendered(&app.source_digest, app.policy.new_commit) {
             self.source_turn += 1;
             self.looking = Looking::Rendering(revision.clone());
-            effects.push(Effect::Render { turn: self.source_turn, revision });
+            effects.push(Effect::Render {
+                turn: self.source_turn,
+                revision,
+            });
         }
     }
 
@@ -49,7 +60,9 @@ impl Life {
     fn unrendered(&self, spec: &str, policy: NewCommitPolicy) -> Option<Revision> {
         let target = self.target.as_ref()?;
         let failed = |revision: &Revision| {
-            self.render_fault.as_ref().is_some_and(|(failed, _)| failed == revision)
+            self.render_fault
+                .as_ref()
+                .is_some_and(|(failed, _)| failed == revision)
         };
         if self.enforced.is_none() && (policy != NewCommitPolicy::Apply || failed(target)) {
             let last = self.record.revision.as_ref();
@@ -58,7 +71,8 @@ impl Life {
             }
         }
         let has = |slot: &Option<Slot>| {
-            slot.as_ref().is_some_and(|s| s.commit.revision == *target && s.spec == spec)
+            slot.as_ref()
+                .is_some_and(|s| s.commit.revision == *target && s.spec == spec)
         };
         let done = has(&self.enforced) && self.next.is_none() || has(&self.next) || failed(target);
         (!done).then(|| target.clone())
@@ -81,7 +95,11 @@ impl Life {
                     self.target = Some(revision);
                     self.target_seen_at = Some(now);
                     self.render_fault = None;
-                    if self.next.as_ref().is_some_and(|next| Some(&next.commit.revision) != self.target.as_ref()) {
+                    if self
+                        .next
+                        .as_ref()
+                        .is_some_and(|next| Some(&next.commit.revision) != self.target.as_ref())
+                    {
                         self.next = None;
                     }
                 }
@@ -120,7 +138,11 @@ impl Life {
                 self.measure_early();
             }
             Err(fault) => {
-                self.note(now, "git", format!("{} does not render: {fault}", revision.short()));
+                self.note(
+                    now,
+                    "git",
+                    format!("{} does not render: {fault}", revision.short()),
+                );
                 self.retry_source(&fault, now, effects);
                 self.render_fault = Some((revision.clone(), fault));
             }

@@ -9,8 +9,18 @@ use crate::view::{AppView, HistoryView, OperationView, SyncStatus};
 
 /// The fields of `status` that we write. Others (a hydrator's, an older controller's) are left as they are.
 pub const STATUS_FIELDS: &[&str] = &[
-    "sync", "health", "resources", "operationState", "history", "conditions", "summary", "reconciledAt",
-    "sourceType", "controllerNamespace", "resourceHealthSource", "lockstep",
+    "sync",
+    "health",
+    "resources",
+    "operationState",
+    "history",
+    "conditions",
+    "summary",
+    "reconciledAt",
+    "sourceType",
+    "controllerNamespace",
+    "resourceHealthSource",
+    "lockstep",
 ];
 
 /// The status of this app.
@@ -19,7 +29,10 @@ pub const STATUS_FIELDS: &[&str] = &[
 /// but for `operationState`, which is left out, hence left as it is, when no sync is known.
 /// Only `reconciledAt` changes without anything else having changed.
 pub fn status(view: &AppView) -> Value {
-    let revision = view.wanted.as_ref().map(|commit| commit.revision.as_str().to_owned());
+    let revision = view
+        .wanted
+        .as_ref()
+        .map(|commit| commit.revision.as_str().to_owned());
     let source = source(view);
     let mut sync = json!({
         "status": view.sync.text(),
@@ -34,9 +47,7 @@ pub fn status(view: &AppView) -> Value {
     let mut conditions: Vec<Value> = view
         .conditions
         .iter()
-        .map(|c| {
-            json!({"type": c.kind, "message": c.message, "lastTransitionTime": seconds(c.at)})
-        })
+        .map(|c| json!({"type": c.kind, "message": c.message, "lastTransitionTime": seconds(c.at)}))
         .collect();
     conditions.sort_by_key(|c| c["type"].as_str().map(str::to_owned));
     let mut whole = json!({
@@ -64,7 +75,10 @@ fn ours(view: &AppView) -> Value {
     ours.insert("app".to_owned(), json!(view.name));
     ours.insert("environment".to_owned(), json!(view.environment));
     if let Some(why) = &view.why {
-        ours.insert("reason".to_owned(), json!({"code": why.code, "text": why.text, "next": why.next}));
+        ours.insert(
+            "reason".to_owned(),
+            json!({"code": why.code, "text": why.text, "next": why.next}),
+        );
     }
     if let Some(policy) = &view.policy {
         let by = |by: lockstep_app::policy::DecidedBy| match by {
@@ -124,7 +138,11 @@ fn source(view: &AppView) -> Value {
 
 fn health(health: &Health) -> Value {
     // Argo CD has no neutral word on an app: what has no rule counts as healthy.
-    let word = if *health == Health::None { "Healthy" } else { health.word() };
+    let word = if *health == Health::None {
+        "Healthy"
+    } else {
+        health.word()
+    };
     match health.why() {
         Some(why) if !why.is_empty() => json!({"status": word, "message": why}),
         _ => json!({"status": word, "message": null}),
@@ -156,12 +174,15 @@ fn resources(view: &AppView) -> Value {
                 row.insert("syncWave".to_owned(), json!(object.wave));
             }
             if object.health != Health::None {
-                row.insert("health".to_owned(), match object.health.why() {
-                    Some(why) if !why.is_empty() => {
-                        json!({"status": object.health.word(), "message": why})
-                    }
-                    _ => json!({"status": object.health.word()}),
-                });
+                row.insert(
+                    "health".to_owned(),
+                    match object.health.why() {
+                        Some(why) if !why.is_empty() => {
+                            json!({"status": object.health.word(), "message": why})
+                        }
+                        _ => json!({"status": object.health.word()}),
+                    },
+                );
             }
             let key = format!("{}/{}/{}/{}", id.group, id.kind, id.namespace, id.name);
             (key, Value::Object(row))
@@ -172,9 +193,16 @@ fn resources(view: &AppView) -> Value {
 }
 
 fn operation_state(operation: &OperationView, source: &Value) -> Value {
-    let revision = operation.revision.as_ref().map(lockstep_app::app::Revision::as_str);
+    let revision = operation
+        .revision
+        .as_ref()
+        .map(lockstep_app::app::Revision::as_str);
     let automated = operation.by == "automated";
-    let by = if automated { json!({"automated": true}) } else { json!({"username": operation.by}) };
+    let by = if automated {
+        json!({"automated": true})
+    } else {
+        json!({"username": operation.by})
+    };
     let results: Vec<Value> = operation
         .results
         .iter()
@@ -216,7 +244,11 @@ fn history<'a>(entries: impl Iterator<Item = &'a HistoryView>, source: &Value) -
             })
         })
         .collect();
-    if rows.is_empty() { Value::Null } else { Value::Array(rows) }
+    if rows.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(rows)
+    }
 }
 
 fn images(view: &AppView) -> Vec<String> {

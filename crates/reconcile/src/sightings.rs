@@ -1,0 +1,186 @@
+//! What the watches say: live objects seen and gone, and the clock of drift that starts and stops with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lockstep_manifest::{Manifest, ObjectId, Uid};
+use lockstep_plan::{DriftClock, KindView, Seen};
+
+use crate::event::{Slot, World};
+use crate::life::{Life, Phase, heal_wait};
+
+/// An object that was left alone this long begins its back-off anew.
+const QUIET: Duration = Duration::from_mins(10);
+
+impl Life {
+    pub(crate) fn saw(
+        &mut self,
+        id: &ObjectId,
+        seen: Seen,
+        live: Arc<Manifest>,
+        now: Timestamp,
+    ) -> bool {
+        let old = self.observed.objects.get(id);
+        if old.is_some_and(|old| seen.resource_version <= old.resource_version) {
+            return false;
+        }
+        let matters = old.is_none_or(|old| {
+            old.fingerprint != seen.fingerprint
+                || old.health != seen.health
+                || old.fact != seen.fact
+                || old.terminating != seen.terminating
+                || old.uid != seen.uid
+        });
+        if let Some(entry) = self.inventory.entries.get_mut(id)
+            && entry.uid.is_none()
+        {
+            entry.uid = Some(seen.uid.clone());
+            self.record.dirty = true;
+        }
+        self.observed.objects.insert(id.clone(), seen);
+        if self.enforced.is_none() && self.next.is_none() {
+            self.early.insert(id.clone(), Arc::clone(&live));
+        }
+        if matters {
+            self.clock_drift(id, Some(live), now);
+        }
+        matters
+    }
+
+    pub(crate) fn gone(
+        &mut self,
+        id: &ObjectId,
+        uid: Option<&Uid>,
+        resource_version: u64,
+        now: Timestamp,
+    ) -> bool {
+        if let (Phase::Applying(_), Some(uid)) = (&self.phase, uid) {
+            // The watch may say that an object is gone before the answer to our apply says that it was made.
+            self.gone_meanwhile.insert(uid.clone());
+        }
+        let Some(old) = self.observed.objects.get(id) else {
+            return self.deleting.contains(id) && self.confirm_deleted(id, now);
+        };
+        let is_another = uid.is_some_and(|uid| *uid != old.uid);
+        if is_another || resource_version < old.resource_version {
+            return false;
+        }
+        self.observed.objects.remove(id);
+        if !self.confirm_deleted(id, now) {
+            self.clock_drift(id, None, now);
+        }
+        true
+    }
+
+    /// An entry leaves the inventory only here: the deletion we asked for has been seen to be done.
+    pub(crate) fn confirm_deleted(&mut self, id: &ObjectId, now: Timestamp) -> bool {
+        let confirmed = self.deleting.remove(id);
+        if confirmed {
+            self.inventory.entries.remove(id);
+            self.inventory_changes.push((id.clone(), false));
+            self.record.dirty = true;
+            self.forget_drift(id);
+            self.note(now, "lockstep", format!("{id} was deleted"));
+        }
+        confirmed
+    }
+
+    /// Measures what was seen before the first rendering by what that says is ignored: the watch may be another app's,
+    /// and quicker than git.
+    pub(crate) fn measure_early(&mut self) {
+        if self.enforced.is_none() && self.next.is_none() {
+            return;
+        }
+        for (id, live) in std::mem::take(&mut self.early) {
+            let ignored = self.ignored(&id);
+            let Some(seen) = Seen::of(&live, &ignored).filter(|_| !ignored.is_empty()) else {
+                continue;
+            };
+            if let Some(known) = self.observed.objects.get_mut(&id)
+                && known.resource_version == seen.resource_version
+            {
+                known.fingerprint = seen.fingerprint;
+            }
+        }
+    }
+
+    /// Starts or stops the clock of drift on one object.
+    pub(crate) fn clock_drift(
+        &mut self,
+        id: &ObjectId,
+        live: Option<Arc<Manifest>>,
+        now: Timestamp,
+    ) {
+        let wanted = self.enforced.as_ref().and_then(|slot| slot.desired.get(id));
+        let entry = self.inventory.entries.get(id);
+        let (Some(wanted), Some(entry)) = (wanted, entry) else {
+            return;
+        };
+        let was_applied = entry.digest.as_ref() == Some(&wanted.digest);
+        let same = self.observed.objects.get(id).is_some_and(|seen| {
+            entry.seen.is_some()
+                && entry.seen == seen.fingerprint
+                && entry.uid.as_ref() == Some(&seen.uid)
+        });
+        if !was_applied || same {
+            self.forget_drift(id);
+            return;
+        }
+        let heals = self.heals.get(id).copied();
+        self.drift.entry(id.clone()).or_insert_with(|| {
+            let not_before = heals.map_or(now, |heals| {
+                let quiet = now.duration_since(heals.last)
+                    > jiff::SignedDuration::try_from(QUIET).unwrap_or_default();
+                if quiet {
+                    now
+                } else {
+                    heals
+                        .last
+                        .checked_add(heal_wait(heals.times))
+                        .unwrap_or(now)
+                }
+            });
+            DriftClock {
+                since: now,
+                not_before,
+            }
+        });
+        if let Some(live) = live {
+            self.drift_live.insert(id.clone(), live);
+        }
+    }
+
+    /// Starts the clocks of drift that nobody told us about as such: what changed while we were not there.
+    pub(crate) fn notice_drift(&mut self, slot: &Slot, world: &World<'_>) {
+        let drifted: Vec<ObjectId> = slot
+            .desired
+            .objects
+            .iter()
+            .map(|wanted| &wanted.id)
+            .filter(|id| !self.drift.contains_key(*id) && self.inventory.entries.contains_key(*id))
+            .filter(|id| (world.kinds)(&id.group_kind()) == Some(KindView::Observed))
+            .filter(|id| {
+                let seen = self
+                    .observed
+                    .objects
+                    .get(*id)
+                    .and_then(|seen| seen.fingerprint.as_ref());
+                self.inventory
+                    .entries
+                    .get(*id)
+                    .is_some_and(|entry| entry.seen.as_ref() != seen)
+            })
+            .cloned()
+            .collect();
+        for id in drifted {
+            self.clock_drift(&id, None, world.now);
+        }
+    }
+
+    pub(crate) fn forget_drift(&mut self, id: &ObjectId) {
+        self.drift.remove(id);
+        self.drift_live.remove(id);
+        self.ledger.remove(id);
+    }
+}
