@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag as WrittenTag};
+use granit_parser::{
+    Event, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle, Tag as WrittenTag,
+};
 
 use super::node::binary;
 use super::scalar;
@@ -41,6 +43,7 @@ struct Size {
 struct Open {
     place: Place,
     anchor: usize,
+    flow: bool,
     size: Size,
     inside: Inside,
 }
@@ -165,17 +168,18 @@ impl<'l> Reader<'l> {
                 let merge = style == ScalarStyle::Plain && scalar.text == "<<";
                 self.value(Node::new(Content::Scalar(scalar), place), anchor, merge)?;
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.start(place, anchor, Inside::List(Vec::new()))?;
+            Event::SequenceStart(style, anchor, _) => {
+                let flow = style == StructureStyle::Flow;
+                self.start(place, anchor, flow, Inside::List(Vec::new()))?;
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(style, anchor, _) => {
                 let inside = Inside::Map {
                     pairs: Vec::new(),
                     key: None,
                     seen: HashSet::new(),
                     merges: Vec::new(),
                 };
-                self.start(place, anchor, inside)?;
+                self.start(place, anchor, style == StructureStyle::Flow, inside)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => self.alias(anchor, &place)?,
@@ -199,7 +203,15 @@ impl<'l> Reader<'l> {
                 text = Cow::Borrowed("");
                 Tag::Null
             }
-            None => scalar::resolve(self.dialect, &text),
+            None => match scalar::resolve(self.dialect, &text) {
+                // Between brackets the reference has to quote it when it writes it, and then it is a text.
+                Tag::Date
+                    if text.contains(':') && self.open.last().is_some_and(|open| open.flow) =>
+                {
+                    Tag::Text
+                }
+                tag => tag,
+            },
             Some(tag) => {
                 if empty {
                     text = Cow::Borrowed("");
@@ -260,12 +272,19 @@ impl<'l> Reader<'l> {
         Ok(())
     }
 
-    fn start(&mut self, place: Place, anchor: usize, inside: Inside) -> Result<(), YamlError> {
+    fn start(
+        &mut self,
+        place: Place,
+        anchor: usize,
+        flow: bool,
+        inside: Inside,
+    ) -> Result<(), YamlError> {
         self.count(1, &place)?;
         self.deep(1, &place)?;
         self.open.push(Open {
             place,
             anchor,
+            flow,
             size: Size::default(),
             inside,
         });

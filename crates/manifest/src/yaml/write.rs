@@ -20,7 +20,11 @@ pub fn print_manifests(manifests: &[Manifest]) -> String {
         if at > 0 {
             out.push_str("---\n");
         }
-        let mut writer = Writer { out, column: 0 };
+        let mut writer = Writer {
+            out,
+            column: 0,
+            ended: false,
+        };
         writer.map(manifest.body(), 0, Start::Line);
         out = writer.out;
     }
@@ -32,6 +36,7 @@ pub fn print_value(value: &Value) -> String {
     let mut writer = Writer {
         out: String::new(),
         column: 0,
+        ended: false,
     };
     writer.value(value, 0, Start::Line, false);
     writer.out
@@ -49,6 +54,8 @@ enum Start {
 struct Writer {
     out: String,
     column: usize,
+    /// The last scalar ended its line itself.
+    ended: bool,
 }
 
 /// How a scalar is written.
@@ -74,6 +81,13 @@ impl Writer {
     fn line(&mut self) {
         self.out.push('\n');
         self.column = 0;
+    }
+
+    /// Ends the line behind a scalar.
+    fn end_scalar(&mut self) {
+        if !std::mem::take(&mut self.ended) {
+            self.line();
+        }
     }
 
     fn indent(&mut self, by: usize) {
@@ -113,7 +127,7 @@ impl Writer {
                         indent
                     },
                 );
-                self.line();
+                self.end_scalar();
             }
         }
     }
@@ -130,7 +144,7 @@ impl Writer {
             if key.len() > LONGEST_SIMPLE_KEY {
                 self.text("? ");
                 self.string(key, indent + 2, false);
-                self.line();
+                self.end_scalar();
                 self.indent(indent);
                 self.push(':');
                 match value {
@@ -333,10 +347,8 @@ impl Writer {
                 breaks = false;
             }
         }
-        // The caller ends the line; a text that ended it itself has done so.
-        if breaks {
-            self.out.pop();
-        }
+        // Whatever the last break was: the emitter adds no other.
+        self.ended = breaks;
     }
 }
 
