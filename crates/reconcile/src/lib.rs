@@ -15,7 +15,9 @@ mod show;
 mod sightings;
 mod source;
 mod status;
+mod strip;
 pub mod view;
+mod word;
 
 pub use event::{Effect, Event, Look, Outcome, Recalled, RecordDraft, Slot, World};
 pub use life::{Life, Phase};
