@@ -121,18 +121,13 @@ impl Daemon {
                 }
             }
         });
-        match listening.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Self {
-                url: format!("http://{address}"),
-                child,
-                log,
-            }),
-            Err(_) => {
-                let _dead = child.kill();
-                let lines = log.lock().map(|log| log.join("\n")).unwrap_or_default();
-                bail!("lockstep did not begin to listen; its log:\n{lines}")
-            }
+        if let Ok(address) = listening.recv_timeout(PATIENCE) {
+            let url = format!("http://{address}");
+            return Ok(Self { url, child, log });
         }
+        let _dead = child.kill();
+        let lines = log.lock().map(|log| log.join("\n")).unwrap_or_default();
+        bail!("lockstep did not begin to listen; its log:\n{lines}")
     }
 
     /// Its process id.

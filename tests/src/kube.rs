@@ -23,6 +23,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
     ("Deployment", "apis/apps/v1", "deployments", true),
     ("StatefulSet", "apis/apps/v1", "statefulsets", true),
     ("Job", "apis/batch/v1", "jobs", true),
+    ("CronJob", "apis/batch/v1", "cronjobs", true),
     ("Ingress", "apis/networking.k8s.io/v1", "ingresses", true),
     (
         "NetworkPolicy",
@@ -305,15 +306,11 @@ impl Kube {
             self.follow(kind, namespace, name, &holds, &mut last),
         )
         .await;
-        match waited {
-            Ok(result) => result,
-            Err(_) => {
-                let seen: String = serde_json::to_string(&last)?.chars().take(3000).collect();
-                bail!(
-                    "waited {PATIENCE:?} for {what} of {kind} {namespace}/{name}; seen last: {seen}"
-                )
-            }
+        if let Ok(result) = waited {
+            return result;
         }
+        let seen: String = serde_json::to_string(&last)?.chars().take(3000).collect();
+        bail!("waited {PATIENCE:?} for {what} of {kind} {namespace}/{name}; seen last: {seen}")
     }
 
     async fn follow(

@@ -363,8 +363,8 @@ impl World {
         }
     }
 
-    /// The number behind a line of `/metrics` that begins with this; none when there is no such line.
-    pub async fn metric(&self, line: &str) -> Result<Option<f64>> {
+    /// The whole number behind a line of `/metrics` that begins with this; none when there is no such line.
+    pub async fn metric(&self, line: &str) -> Result<Option<u64>> {
         let (_, text) = self.rest(Method::GET, "/metrics", None).await?;
         Ok(sample(&text, line))
     }
@@ -374,8 +374,8 @@ impl World {
         &self,
         line: &str,
         what: &str,
-        holds: impl Fn(f64) -> bool,
-    ) -> Result<f64> {
+        holds: impl Fn(u64) -> bool,
+    ) -> Result<u64> {
         let text = self
             .rest_until("/metrics", what, |_, text| {
                 sample(text, line).is_some_and(&holds)
@@ -412,14 +412,14 @@ impl World {
     }
 }
 
-fn sample(metrics: &Value, line: &str) -> Option<f64> {
+fn sample(metrics: &Value, line: &str) -> Option<u64> {
     let text = metrics.as_str()?;
     let found = text.lines().find(|one| one.starts_with(line))?;
     found.rsplit_once(' ')?.1.parse().ok()
 }
 
 /// Installs the definitions, once.
-async fn prepare(kube: &Kube) -> Result<()> {
+pub async fn prepare(kube: &Kube) -> Result<()> {
     for crd in lockstep_app::v1alpha1::crds() {
         kube.apply(&crd, "tests").await?;
         let name = crd["metadata"]["name"].as_str().unwrap_or_default();

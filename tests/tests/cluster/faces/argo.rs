@@ -199,7 +199,7 @@ async fn dashboards_find_argo_cds_metrics_with_their_labels() -> Result<()> {
     let (_, text) = world.rest_as(None, Method::GET, "/metrics", None).await?;
     let text = text.as_str().context("it is text")?;
     assert!(text.ends_with("# EOF\n"));
-    let labels = |name: &str, wanted: &[(&str, &str)]| -> Option<f64> {
+    let labels = |name: &str, wanted: &[(&str, &str)]| -> Option<u64> {
         let line = text
             .lines()
             .find(|line| line.starts_with(name) && line.contains("shop"))?;
@@ -226,7 +226,7 @@ async fn dashboards_find_argo_cds_metrics_with_their_labels() -> Result<()> {
             ("operation", ""),
         ],
     );
-    assert_eq!(info, Some(1.0));
+    assert_eq!(info, Some(1));
     let synced = labels(
         "argocd_app_sync_total{",
         &[
@@ -238,7 +238,7 @@ async fn dashboards_find_argo_cds_metrics_with_their_labels() -> Result<()> {
             ("dry_run", "false"),
         ],
     );
-    assert_eq!(synced, Some(1.0));
+    assert_eq!(synced, Some(1));
     let compared = text
         .lines()
         .find(|line| line.starts_with("argocd_app_reconcile_count{"))
@@ -258,8 +258,8 @@ async fn dashboards_find_argo_cds_metrics_with_their_labels() -> Result<()> {
         world
             .metric("lockstep_invariant_violations_total")
             .await?
-            .unwrap_or(0.0),
-        0.0
+            .unwrap_or(0),
+        0
     );
     Ok(())
 }

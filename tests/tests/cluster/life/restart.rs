@@ -34,9 +34,9 @@ async fn asked_again(world: &World) -> Result<()> {
         "argocd_git_request_total{{repo=\"{}\",request_type=\"ls-remote\"}}",
         world.repository.url
     );
-    let before = world.metric(&line).await?.unwrap_or(0.0);
+    let before = world.metric(&line).await?.unwrap_or(0);
     world
-        .metric_until(&line, "git being asked again", |now| now > before + 1.0)
+        .metric_until(&line, "git being asked again", |now| now > before + 1)
         .await?;
     Ok(())
 }
