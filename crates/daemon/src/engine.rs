@@ -10,16 +10,16 @@ mod look;
 mod orders;
 mod publish;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use lockstep_app::Fault;
 use lockstep_app::app::{App, AppKey, RemoteUrl};
 use lockstep_app::config::Config;
 use lockstep_app::credentials::Logins;
 use lockstep_app::project::Project;
-use lockstep_app::Fault;
 use lockstep_cluster::lease::Lease;
 use lockstep_cluster::{Apps, Cluster, Seen as Watched};
 use lockstep_manifest::{GroupKind, Manifest, ObjectId, Sensitive, Uid, marks};
@@ -61,12 +61,32 @@ pub(crate) enum Feed {
 #[derive(Debug)]
 pub(crate) enum News {
     Watched(Feed, Watched),
-    App { key: AppKey, uid: Uid, event: Event },
-    Checked { kind: GroupKind, id: ObjectId, live: Option<Box<Manifest>> },
-    Listed { remote: RemoteUrl, result: Result<Arc<Refs>, Fault> },
-    Rendered { key: AppKey, memo: RenderMemo },
-    Published { key: AppKey, result: Result<(), Fault> },
-    Record { key: AppKey, result: Result<Option<Box<Manifest>>, Fault> },
+    App {
+        key: AppKey,
+        uid: Uid,
+        event: Event,
+    },
+    Checked {
+        kind: GroupKind,
+        id: ObjectId,
+        live: Option<Box<Manifest>>,
+    },
+    Listed {
+        remote: RemoteUrl,
+        result: Result<Arc<Refs>, Fault>,
+    },
+    Rendered {
+        key: AppKey,
+        memo: RenderMemo,
+    },
+    Published {
+        key: AppKey,
+        result: Result<(), Fault>,
+    },
+    Record {
+        key: AppKey,
+        result: Result<Option<Box<Manifest>>, Fault>,
+    },
     Config(Result<Arc<Config>, Fault>),
     Served,
     Leading(bool),
@@ -106,10 +126,8 @@ pub(crate) struct Engine {
     renders: Arc<Semaphore>,
 
     leading: bool,
-    seen_applications: bool,
-    seen_projects: bool,
-    seen_records: bool,
-    seen_secrets: bool,
+    /// The watches that have said once everything there is.
+    read: HashSet<Feed>,
     listing: HashMap<Feed, BTreeSet<String>>,
 
     lives: BTreeMap<AppKey, Life>,
@@ -123,7 +141,6 @@ pub(crate) struct Engine {
     secrets: BTreeMap<String, Sensitive<Manifest>>,
     logins: Arc<Logins>,
     namespaces: BTreeSet<String>,
-    seen_namespaces: bool,
     tokens: Arc<BTreeMap<String, String>>,
     webhook_secret: Option<Sensitive<String>>,
     histories: HashMap<AppKey, Vec<HistoryView>>,
@@ -173,12 +190,11 @@ impl Engine {
             stop,
             work: JoinSet::new(),
             // Rendering is computation; more at once than there are cores only takes memory.
-            renders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+            renders: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(2, usize::from),
+            )),
             leading: false,
-            seen_applications: false,
-            seen_projects: false,
-            seen_records: false,
-            seen_secrets: false,
+            read: HashSet::new(),
             listing: HashMap::new(),
             lives: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -191,7 +207,6 @@ impl Engine {
             secrets: BTreeMap::new(),
             logins: Arc::new(Logins::default()),
             namespaces: BTreeSet::new(),
-            seen_namespaces: false,
             tokens: Arc::new(BTreeMap::new()),
             webhook_secret: None,
             histories: HashMap::new(),
@@ -256,11 +271,19 @@ impl Engine {
 
     /// Is everything read that has to be read once before anything may be decided?
     fn complete(&self) -> bool {
-        self.seen_applications && self.seen_projects && self.seen_records && self.seen_secrets
+        [
+            Feed::Applications,
+            Feed::Projects,
+            Feed::Records,
+            Feed::Secrets,
+            Feed::Namespaces,
+        ]
+        .iter()
+        .all(|feed| self.read.contains(feed))
     }
 
     fn may_act(&self) -> bool {
-        self.leading && self.complete() && self.seen_namespaces
+        self.leading && self.complete()
     }
 
     fn take(&mut self, news: News) {
@@ -289,7 +312,10 @@ impl Engine {
             return;
         }
         let lost = matches!(&event, Event::Claimed { result: Err(fault), .. } if fault.code == "record.lost");
-        if let Event::Rendered { result: Ok(slot), .. } = &event {
+        if let Event::Rendered {
+            result: Ok(slot), ..
+        } = &event
+        {
             self.register_wants(key, Some(Arc::clone(&slot.desired)));
         }
         self.step(key, event);
@@ -304,13 +330,21 @@ impl Engine {
     }
 
     fn step_with(&mut self, key: &AppKey, event: Event, refs: Option<&Arc<Refs>>) {
-        let Some(mut life) = self.lives.remove(key) else { return };
+        let Some(mut life) = self.lives.remove(key) else {
+            return;
+        };
         let effects = self.in_world(|world| life.step(event, world));
         self.after(key, life, effects, refs);
     }
 
     /// Puts a life back after something happened to it, and does what it asks.
-    fn after(&mut self, key: &AppKey, mut life: Life, effects: Vec<Effect>, refs: Option<&Arc<Refs>>) {
+    fn after(
+        &mut self,
+        key: &AppKey,
+        mut life: Life,
+        effects: Vec<Effect>,
+        refs: Option<&Arc<Refs>>,
+    ) {
         let changes = life.take_inventory_changes();
         for (_, since) in life.take_healed() {
             let took = self.now.duration_since(since);
@@ -328,7 +362,12 @@ impl Engine {
         let kinds = |kind: &GroupKind| self.kinds.view(kind);
         let owner = |id: &ObjectId| {
             self.owners.get(id).map(|owner| {
-                (owner.clone(), self.names.get(owner).map_or(owner.name.clone(), |app| app.key.name.clone()))
+                (
+                    owner.clone(),
+                    self.names
+                        .get(owner)
+                        .map_or(owner.name.clone(), |app| app.key.name.clone()),
+                )
             })
         };
         let wanted_by = |me: &AppKey, id: &ObjectId| {
@@ -341,7 +380,10 @@ impl Engine {
             now: self.now,
             leading: self.may_act(),
             kinds: &kinds,
-            namespaces: self.seen_namespaces.then_some(&self.namespaces),
+            namespaces: self
+                .read
+                .contains(&Feed::Namespaces)
+                .then_some(&self.namespaces),
             owner: &owner,
             wanted_by: &wanted_by,
         })
@@ -379,7 +421,10 @@ impl Engine {
         }
         if let Some(desired) = desired {
             for wanted in &desired.objects {
-                self.wanted.entry(wanted.id.clone()).or_default().insert(key.clone());
+                self.wanted
+                    .entry(wanted.id.clone())
+                    .or_default()
+                    .insert(key.clone());
             }
             self.wants.insert(key.clone(), desired);
         }
@@ -418,10 +463,19 @@ impl Engine {
 
     fn next_wake(&self) -> Duration {
         let wakes = self.wakes.values().min().copied();
-        let polls = self.may_act().then(|| self.polls.values().min().copied()).flatten();
-        let due = self.publications.values().filter_map(Publication::due).min();
+        let polls = self
+            .may_act()
+            .then(|| self.polls.values().min().copied())
+            .flatten();
+        let due = self
+            .publications
+            .values()
+            .filter_map(Publication::due)
+            .min();
         let next = [wakes, polls, due].into_iter().flatten().min();
-        let Some(next) = next else { return Duration::from_secs(3600) };
+        let Some(next) = next else {
+            return Duration::from_hours(1);
+        };
         // A millisecond more, so that it is not too early by a rounding and woken twice.
         Duration::try_from(next.duration_since(crate::clock::now())).unwrap_or_default()
             + Duration::from_millis(1)
@@ -429,8 +483,12 @@ impl Engine {
 
     fn fire_wakes(&mut self) {
         let now = self.now;
-        let due: Vec<AppKey> =
-            self.wakes.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        let due: Vec<AppKey> = self
+            .wakes
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in due {
             self.wakes.remove(&key);
             self.step(&key, Event::Tick);
@@ -483,7 +541,10 @@ impl Engine {
         Err(Fault::new(
             lockstep_app::Blame::User,
             "project.missing",
-            format!("there is no AppProject {:?} in namespace {}", app.project, self.config.namespace),
+            format!(
+                "there is no AppProject {:?} in namespace {}",
+                app.project, self.config.namespace
+            ),
         )
         .hint("create it, or name another in spec.project"))
     }

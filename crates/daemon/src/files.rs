@@ -91,7 +91,8 @@ async fn apply_all(
         };
         for mut manifest in manifests {
             let gvk = manifest.gvk();
-            if gvk.group != "argoproj.io" || (gvk.kind != "Application" && gvk.kind != "AppProject") {
+            if gvk.group != "argoproj.io" || (gvk.kind != "Application" && gvk.kind != "AppProject")
+            {
                 tracing::warn!(file = name, kind = %gvk, "passed over: neither Application nor AppProject");
                 continue;
             }
@@ -134,27 +135,38 @@ async fn stands_already(cluster: &Cluster, manifest: &Manifest) -> bool {
 /// Is everything in `wanted` in `live`? Lists count as wholes.
 fn holds(live: &Value, wanted: &Value, depth: usize) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) if depth > 0 => wanted.iter().all(|(key, wanted)| {
-            live.get(key).is_some_and(|live| holds(live, wanted, depth - 1))
-        }),
+        (Value::Object(live), Value::Object(wanted)) if depth > 0 => {
+            wanted.iter().all(|(key, wanted)| {
+                live.get(key)
+                    .is_some_and(|live| holds(live, wanted, depth - 1))
+            })
+        }
         _ => live == wanted,
     }
 }
 
 fn gather(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) {
-    let Some(depth) = depth.checked_sub(1) else { return };
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         // `..data` and its like are how Kubernetes mounts a ConfigMap; the files beside them point in there.
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
         if metadata.is_dir() {
             gather(&path, depth, files);
         } else if metadata.len() <= LARGEST
-            && path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+            && path
+                .extension()
+                .is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
         {
             files.push(path);
         }

@@ -4,7 +4,7 @@ use lockstep_app::AppKey;
 use lockstep_app::v1alpha1::{self, ObjectMeta, Record, RecordFields, RecordedApp};
 use lockstep_manifest::{Digest, Manifest, Uid, marks};
 use lockstep_plan::Entry;
-use lockstep_reconcile::{RecordDraft, Recalled};
+use lockstep_reconcile::{Recalled, RecordDraft};
 
 /// Which program keeps the set, as KEP-3659 wants it said: others refuse to touch it.
 const TOOLING: &str = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
@@ -19,7 +19,10 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
             version: entry.version.clone().unwrap_or_else(|| "v1".to_owned()),
             digest: entry.digest.clone().map(Digest),
             seen: entry.seen.clone().map(Digest),
-            wave: entry.wave.and_then(|wave| i32::try_from(wave).ok()).unwrap_or(0),
+            wave: entry
+                .wave
+                .and_then(|wave| i32::try_from(wave).ok())
+                .unwrap_or(0),
             keep: entry.keep,
             keep_on_delete: entry.keep_on_delete,
         };
@@ -34,11 +37,23 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
 }
 
 /// Writes a record.
-pub(crate) fn write(key: &AppKey, uid: &Uid, draft: &RecordDraft, holder: &str, epoch: u64) -> Record {
+pub(crate) fn write(
+    key: &AppKey,
+    uid: &Uid,
+    draft: &RecordDraft,
+    holder: &str,
+    epoch: u64,
+) -> Record {
     let mut kinds: Vec<String> = draft
         .entries
         .keys()
-        .map(|id| if id.group.is_empty() { id.kind.clone() } else { format!("{}.{}", id.kind, id.group) })
+        .map(|id| {
+            if id.group.is_empty() {
+                id.kind.clone()
+            } else {
+                format!("{}.{}", id.kind, id.group)
+            }
+        })
         .collect();
     kinds.sort();
     kinds.dedup();
@@ -51,11 +66,23 @@ pub(crate) fn write(key: &AppKey, uid: &Uid, draft: &RecordDraft, holder: &str, 
     namespaces.sort_unstable();
     namespaces.dedup();
     let annotations = [
-        ("applyset.kubernetes.io/tooling".to_owned(), TOOLING.to_owned()),
-        ("applyset.kubernetes.io/contains-group-kinds".to_owned(), kinds.join(",")),
-        ("applyset.kubernetes.io/additional-namespaces".to_owned(), namespaces.join(",")),
+        (
+            "applyset.kubernetes.io/tooling".to_owned(),
+            TOOLING.to_owned(),
+        ),
+        (
+            "applyset.kubernetes.io/contains-group-kinds".to_owned(),
+            kinds.join(","),
+        ),
+        (
+            "applyset.kubernetes.io/additional-namespaces".to_owned(),
+            namespaces.join(","),
+        ),
     ];
-    let labels = [(marks::SET_ID.to_owned(), marks::set_id(&key.namespace, &key.name))];
+    let labels = [(
+        marks::SET_ID.to_owned(),
+        marks::set_id(&key.namespace, &key.name),
+    )];
     let owner = v1alpha1::OwnerReference {
         api_version: "argoproj.io/v1alpha1".to_owned(),
         kind: "Application".to_owned(),
@@ -73,26 +100,37 @@ pub(crate) fn write(key: &AppKey, uid: &Uid, draft: &RecordDraft, holder: &str, 
             ..ObjectMeta::default()
         },
         spec: RecordFields {
-        app: RecordedApp { name: key.name.clone(), uid: uid.0.clone() },
-        holder: holder.to_owned(),
-        epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
-        plan: draft.plan.clone().map(|digest| digest.0).unwrap_or_default(),
-        revision: draft.revision.as_ref().map(ToString::to_string).unwrap_or_default(),
-        spec: draft.spec.clone(),
-        entries: draft
-            .entries
-            .iter()
-            .map(|(id, entry)| v1alpha1::Entry {
-                uid: entry.uid.clone().map(|uid| uid.0),
-                version: Some(entry.version.clone()).filter(|version| !version.is_empty()),
-                digest: entry.digest.clone().map(|digest| digest.0),
-                seen: entry.seen.clone().map(|digest| digest.0),
-                wave: Some(i64::from(entry.wave)).filter(|wave| *wave != 0),
-                keep: entry.keep,
-                keep_on_delete: entry.keep_on_delete,
-                ..v1alpha1::Entry::of(id)
-            })
-            .collect(),
+            app: RecordedApp {
+                name: key.name.clone(),
+                uid: uid.0.clone(),
+            },
+            holder: holder.to_owned(),
+            epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
+            plan: draft
+                .plan
+                .clone()
+                .map(|digest| digest.0)
+                .unwrap_or_default(),
+            revision: draft
+                .revision
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            spec: draft.spec.clone(),
+            entries: draft
+                .entries
+                .iter()
+                .map(|(id, entry)| v1alpha1::Entry {
+                    uid: entry.uid.clone().map(|uid| uid.0),
+                    version: Some(entry.version.clone()).filter(|version| !version.is_empty()),
+                    digest: entry.digest.clone().map(|digest| digest.0),
+                    seen: entry.seen.clone().map(|digest| digest.0),
+                    wave: Some(i64::from(entry.wave)).filter(|wave| *wave != 0),
+                    keep: entry.keep,
+                    keep_on_delete: entry.keep_on_delete,
+                    ..v1alpha1::Entry::of(id)
+                })
+                .collect(),
         },
     }
 }

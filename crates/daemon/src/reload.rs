@@ -27,15 +27,19 @@ impl Folders {
     pub(crate) fn watch(folders: &[PathBuf]) -> Result<Self, notify::Error> {
         // One waiting "look again" says as much as a hundred.
         let (send, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                let _full = send.try_send(());
-            }
-        })?;
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.is_ok_and(|event| !event.kind.is_access()) {
+                    let _full = send.try_send(());
+                }
+            })?;
         for folder in folders {
             watcher.watch(folder, RecursiveMode::Recursive)?;
         }
-        Ok(Self { _watcher: watcher, changes })
+        Ok(Self {
+            _watcher: watcher,
+            changes,
+        })
     }
 
     /// Waits for a change, and until nothing has changed for a moment. False: told to stop.
@@ -59,7 +63,9 @@ pub(crate) async fn follow(
     news: mpsc::Sender<News>,
     stop: CancellationToken,
 ) -> Result<(), Cause> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     let mut folders = Folders::watch(&[folder])?;
     let mut last = std::fs::read(&file).ok();
@@ -75,8 +81,9 @@ pub(crate) async fn follow(
                 n => format!(" (and {} more)", n - 1),
             };
             let first = problems.into_iter().next().unwrap_or_default();
-            Fault::new(Blame::User, "config.invalid", format!("{first}{more}"))
-                .hint("lockstep validate shows every mistake; the last good configuration stays in force")
+            Fault::new(Blame::User, "config.invalid", format!("{first}{more}")).hint(
+                "lockstep validate shows every mistake; the last good configuration stays in force",
+            )
         });
         if news.send(News::Config(read)).await.is_err() {
             return Ok(());

@@ -87,15 +87,19 @@ pub(crate) fn read_config(file: &std::path::Path) -> Result<Config, Vec<String>>
 ///
 /// Errors: it could not start, or a part of it ended by itself; the process should then be started again.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), RunError> {
-    let config = read_config(&options.config)
-        .map_err(|problems| RunError::Config { file: options.config.clone(), problems })?;
+    let config = read_config(&options.config).map_err(|problems| RunError::Config {
+        file: options.config.clone(),
+        problems,
+    })?;
     let config = Arc::new(config);
     let connect = Connect {
         kubeconfig: options.kubeconfig.clone(),
         context: options.context.clone(),
         ..Connect::default()
     };
-    let cluster = Cluster::unconnected(&connect).await.map_err(RunError::Cluster)?;
+    let cluster = Cluster::unconnected(&connect)
+        .await
+        .map_err(RunError::Cluster)?;
     let mut source = lockstep_source::Options::new(options.cache.join("git"));
     source.timeout = config.git.timeout;
     source.largest_repository_bytes = config.git.limits.size.0;
@@ -110,27 +114,62 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), RunErr
     let metrics = Arc::new(Metrics::new());
     metrics.config_read(true);
     let identity = options.identity.clone().unwrap_or_else(identity);
-    let lease = Arc::new(Lease::new(cluster.clone(), &config.namespace, LEASE, &identity));
+    let lease = Arc::new(Lease::new(
+        cluster.clone(),
+        &config.namespace,
+        LEASE,
+        &identity,
+    ));
     let (board, seen) = watch::channel(Arc::new(first_board(&config, &cluster)));
     let (commands, orders) = mpsc::channel(COMMANDS);
     let (news, inbox) = engine::channel();
-    let faces = Faces { board: seen, commands };
+    let faces = Faces {
+        board: seen,
+        commands,
+    };
 
     let mut tasks = Tasks::new(stop.clone());
     // The lease outlives the engine: what the engine still ends, it ends as the holder.
     let engine_ended = CancellationToken::new();
-    tasks.run("http", serve_http(listener, faces, Arc::clone(&metrics), stop.clone()));
-    tasks.run("config", reload::follow(options.config.clone(), news.clone(), stop.clone()));
+    tasks.run(
+        "http",
+        serve_http(listener, faces, Arc::clone(&metrics), stop.clone()),
+    );
+    tasks.run(
+        "config",
+        reload::follow(options.config.clone(), news.clone(), stop.clone()),
+    );
     let apps = Apps::new(cluster.clone(), config.namespace.clone());
     tasks.run(
         "files",
-        files::follow(config.applications.clone(), apps.clone(), Arc::clone(&lease), stop.clone()),
+        files::follow(
+            config.applications.clone(),
+            apps.clone(),
+            Arc::clone(&lease),
+            stop.clone(),
+        ),
     );
     tasks.run(
         "lease",
-        hold_lease(Arc::clone(&lease), apps, news.clone(), stop.clone(), engine_ended.clone()),
+        hold_lease(
+            Arc::clone(&lease),
+            apps,
+            news.clone(),
+            stop.clone(),
+            engine_ended.clone(),
+        ),
     );
-    let parts = Parts { config, cluster, lease, sources, metrics, board, commands: orders, news, inbox };
+    let parts = Parts {
+        config,
+        cluster,
+        lease,
+        sources,
+        metrics,
+        board,
+        commands: orders,
+        news,
+        inbox,
+    };
     let engine_stop = stop.clone();
     tasks.run("engine", async move {
         let ended = Engine::new(parts, engine_stop).start().await;
@@ -147,7 +186,9 @@ async fn serve_http(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), Cause> {
-    http::serve(listener, faces, metrics, stop).await.map_err(Into::into)
+    http::serve(listener, faces, metrics, stop)
+        .await
+        .map_err(Into::into)
 }
 
 /// Waits for the lease, says so, keeps it, and gives it back when the engine has ended.

@@ -43,7 +43,11 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// None yet; they end when `stop` says so.
     pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self { set: JoinSet::new(), names: Vec::new(), stop }
+        Self {
+            set: JoinSet::new(),
+            names: Vec::new(),
+            stop,
+        }
     }
 
     /// Runs one until it ends or is told to stop.
@@ -66,19 +70,27 @@ impl Tasks {
             None => Ok(()),
             Some(Ok((_, Ok(())))) if asked => Ok(()),
             Some(Ok((id, Ok(())))) => Err(TaskEnded::ByItself(self.name(id))),
-            Some(Ok((id, Err(cause)))) => Err(TaskEnded::Failed { name: self.name(id), cause }),
+            Some(Ok((id, Err(cause)))) => Err(TaskEnded::Failed {
+                name: self.name(id),
+                cause,
+            }),
             Some(Err(panic)) => Err(TaskEnded::Panicked(self.name(panic.id()))),
         };
         let rest = async { while self.set.join_next().await.is_some() {} };
         let late = tokio::time::timeout(grace, rest).await.is_err();
         if late && first.is_ok() {
             self.set.abort_all();
-            return Err(TaskEnded::Late(self.names.iter().map(|(_, name)| *name).collect()));
+            return Err(TaskEnded::Late(
+                self.names.iter().map(|(_, name)| *name).collect(),
+            ));
         }
         first
     }
 
     fn name(&self, id: Id) -> &'static str {
-        self.names.iter().find(|(known, _)| *known == id).map_or("unnamed", |(_, name)| name)
+        self.names
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map_or("unnamed", |(_, name)| name)
     }
 }

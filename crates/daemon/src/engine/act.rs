@@ -43,7 +43,9 @@ struct Hands {
 
 impl Engine {
     pub(super) fn claim(&mut self, key: &AppKey, turn: u64, draft: RecordDraft) {
-        let Some(life) = self.lives.get(key) else { return };
+        let Some(life) = self.lives.get(key) else {
+            return;
+        };
         let uid = life.uid().clone();
         let apps = self.apps.clone();
         let holder = self.lease.identity().to_owned();
@@ -63,20 +65,29 @@ impl Engine {
                             format!("{object} was written by somebody else"),
                         )),
                         // Whether it was written is not known: it is read again before anything else.
-                        Err(ClaimError::Failed(error)) if error.outcome_unknown() => {
-                            Err(Fault { code: "record.lost".to_owned(), ..error.fault() })
-                        }
+                        Err(ClaimError::Failed(error)) if error.outcome_unknown() => Err(Fault {
+                            code: "record.lost".to_owned(),
+                            ..error.fault()
+                        }),
                         Err(ClaimError::Failed(error)) => Err(error.fault()),
                     }
                 }
             };
-            vec![News::App { key, uid, event: Event::Claimed { turn, result } }]
+            vec![News::App {
+                key,
+                uid,
+                event: Event::Claimed { turn, result },
+            }]
         });
     }
 
     pub(super) fn apply(&mut self, key: &AppKey, turn: u64, steps: Vec<Step>) {
-        let Some(app) = self.names.get(key).cloned() else { return };
-        let Some(life) = self.lives.get(key) else { return };
+        let Some(app) = self.names.get(key).cloned() else {
+            return;
+        };
+        let Some(life) = self.lives.get(key) else {
+            return;
+        };
         let uid = life.uid().clone();
         let before = steps
             .iter()
@@ -109,29 +120,46 @@ impl Engine {
             while let Some((id, outcome)) = done.next().await {
                 metrics.apply_requested(verb_of(&outcome), code_of(&outcome));
                 let event = Event::Applied { turn, id, outcome };
-                let said = News::App { key: key.clone(), uid: uid.clone(), event };
+                let said = News::App {
+                    key: key.clone(),
+                    uid: uid.clone(),
+                    event,
+                };
                 if news.send(said).await.is_err() {
                     return;
                 }
             }
-            let said = News::App { key, uid, event: Event::FrontDone { turn } };
+            let said = News::App {
+                key,
+                uid,
+                event: Event::FrontDone { turn },
+            };
             let _closed = news.send(said).await;
         });
     }
 
     pub(super) fn probe(&mut self, key: &AppKey, plan: Digest, steps: Vec<Step>) {
-        let Some(app) = self.names.get(key).cloned() else { return };
+        let Some(app) = self.names.get(key).cloned() else {
+            return;
+        };
         let uid = app.uid.clone();
         let project = self.project_of(&app);
         let cluster = self.cluster.clone();
         let key = key.clone();
         self.spawn(async move {
             let mut found = BTreeMap::new();
-            let Ok(project) = project else { return Vec::new() };
+            let Ok(project) = project else {
+                return Vec::new();
+            };
             let mut asked = stream::iter(steps)
                 .map(|step| {
                     let (cluster, project, app) = (&cluster, &project, &app);
-                    async move { (step.id.clone(), would_change(cluster, project, app, &step).await) }
+                    async move {
+                        (
+                            step.id.clone(),
+                            would_change(cluster, project, app, &step).await,
+                        )
+                    }
                 })
                 .buffer_unordered(APPLIES_IN_FLIGHT);
             while let Some((id, changes)) = asked.next().await {
@@ -140,13 +168,22 @@ impl Engine {
                 }
             }
             drop(asked);
-            vec![News::App { key, uid, event: Event::Probed { plan, changes: found } }]
+            vec![News::App {
+                key,
+                uid,
+                event: Event::Probed {
+                    plan,
+                    changes: found,
+                },
+            }]
         });
     }
 
     /// Everything is gone that had to go: the finalizer comes off.
     pub(super) fn farewell(&mut self, key: &AppKey) {
-        let Some(life) = self.lives.get(key) else { return };
+        let Some(life) = self.lives.get(key) else {
+            return;
+        };
         let finalizers: Vec<String> = life
             .app()
             .map(|app| app.finalizers.clone())
@@ -190,9 +227,11 @@ impl Hands {
         };
         match &step.action {
             Action::Apply(wanted) => self.apply(project, step, wanted).await,
-            Action::Prune { gvk, uid, propagation } => {
-                self.prune(project, &step.id, gvk, uid, *propagation).await
-            }
+            Action::Prune {
+                gvk,
+                uid,
+                propagation,
+            } => self.prune(project, &step.id, gvk, uid, *propagation).await,
             Action::Release => Outcome::Released,
         }
     }
@@ -219,7 +258,10 @@ impl Hands {
         };
         match self.cluster.write(authorized).await {
             Ok(written) => {
-                let seen = written.live.as_ref().and_then(|live| Seen::of(live, &wanted.ignored));
+                let seen = written
+                    .live
+                    .as_ref()
+                    .and_then(|live| Seen::of(live, &wanted.ignored));
                 match (seen, &written.live) {
                     (Some(seen), Some(live)) => Outcome::Applied {
                         seen,
@@ -268,15 +310,22 @@ impl Hands {
             return Outcome::NotOurs { why };
         }
         let Some(version) = live.resource_version() else {
-            return Outcome::NotOurs { why: "the server does not say its version".to_owned() };
+            return Outcome::NotOurs {
+                why: "the server does not say its version".to_owned(),
+            };
         };
         let scope = match self.cluster.served().find(gvk) {
             Lookup::Found(resource) if resource.namespaced => Scope::Namespaced,
             _ if id.namespace.is_empty() => Scope::Cluster,
             _ => Scope::Namespaced,
         };
-        let write =
-            Write::delete(id.clone(), gvk.clone(), uid.clone(), version.to_owned(), propagation);
+        let write = Write::delete(
+            id.clone(),
+            gvk.clone(),
+            uid.clone(),
+            version.to_owned(),
+            propagation,
+        );
         let authorized = match project.authorize(&self.app, write, scope) {
             Ok(authorized) => authorized,
             Err(refused) => return Outcome::Failed(refused.fault()),
@@ -296,10 +345,14 @@ async fn would_change(
     app: &App,
     step: &Step,
 ) -> Option<Vec<lockstep_plan::FieldChange>> {
-    let Action::Apply(wanted) = &step.action else { return None };
+    let Action::Apply(wanted) = &step.action else {
+        return None;
+    };
     let live = cluster.get(&wanted.gvk, &wanted.id).await.ok()??;
     let body = keep_live_values(wanted.manifest.as_ref().clone(), &live, &wanted.handed_over);
-    let authorized = project.authorize(app, Write::dry_run(body), wanted.scope).ok()?;
+    let authorized = project
+        .authorize(app, Write::dry_run(body), wanted.scope)
+        .ok()?;
     let answered = cluster.write(authorized).await.ok()?.live?;
     Some(changes(&live, &answered))
 }
@@ -323,14 +376,24 @@ fn keep_live_values(body: Manifest, live: &Manifest, pointers: &[String]) -> Man
 
 /// Sets the value under a pointer through maps that are there; lists and missing maps are left alone.
 fn put(root: &mut Value, at: &str, value: Value) {
-    let Some(parts) = pointer::parts(at) else { return };
-    let Some((last, parents)) = parts.split_last() else { return };
+    let Some(parts) = pointer::parts(at) else {
+        return;
+    };
+    let Some((last, parents)) = parts.split_last() else {
+        return;
+    };
     let mut here = root;
     for part in parents {
         here = match here {
-            Value::Object(map) => map.entry(part.clone()).or_insert_with(|| Value::Object(Map::new())),
+            Value::Object(map) => map
+                .entry(part.clone())
+                .or_insert_with(|| Value::Object(Map::new())),
             Value::Array(list) => {
-                let Some(item) = part.parse::<usize>().ok().and_then(|index| list.get_mut(index)) else {
+                let Some(item) = part
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| list.get_mut(index))
+                else {
                     return;
                 };
                 item
@@ -344,7 +407,11 @@ fn put(root: &mut Value, at: &str, value: Value) {
 }
 
 fn not_ours() -> Fault {
-    Fault::new(Blame::Environment, "lease.lost", "this replica does not hold the lease, so it writes nothing")
+    Fault::new(
+        Blame::Environment,
+        "lease.lost",
+        "this replica does not hold the lease, so it writes nothing",
+    )
 }
 
 fn verb_of(outcome: &Outcome) -> &'static str {

@@ -27,7 +27,9 @@ impl Engine {
         self.feed(Feed::Records, apps.watch_records());
         // One watch for logins, tokens and the webhook's secret: they are few, and all of this namespace.
         self.feed(Feed::Secrets, apps.watch_secrets(""));
-        let namespaces = self.cluster.watch(&Gvk::from_api_version("v1", "Namespace"), "");
+        let namespaces = self
+            .cluster
+            .watch(&Gvk::from_api_version("v1", "Namespace"), "");
         self.feed(Feed::Namespaces, namespaces);
     }
 
@@ -74,7 +76,12 @@ impl Engine {
     fn known(&self, feed: &Feed) -> Vec<String> {
         match feed {
             Feed::Applications => self.lives.keys().map(|key| key.name.clone()).collect(),
-            Feed::Projects => self.projects.keys().chain(self.bad_projects.keys()).cloned().collect(),
+            Feed::Projects => self
+                .projects
+                .keys()
+                .chain(self.bad_projects.keys())
+                .cloned()
+                .collect(),
             Feed::Records => self.records.keys().cloned().collect(),
             Feed::Secrets => self.secrets.keys().cloned().collect(),
             Feed::Namespaces => self.namespaces.iter().cloned().collect(),
@@ -128,16 +135,9 @@ impl Engine {
     fn completed(&mut self, feed: &Feed) {
         let was = self.may_act();
         self.cluster_fault = None;
-        match feed {
-            Feed::Applications => self.seen_applications = true,
-            Feed::Projects => self.seen_projects = true,
-            Feed::Records => self.seen_records = true,
-            Feed::Secrets => self.seen_secrets = true,
-            Feed::Namespaces => self.seen_namespaces = true,
-            Feed::Kind(_) => {}
-        }
+        self.read.insert(feed.clone());
         self.settle(feed);
-        if self.seen_records && self.seen_applications {
+        if self.read.contains(&Feed::Records) && self.read.contains(&Feed::Applications) {
             self.recall_all();
         }
         if !was && self.may_act() {
@@ -151,8 +151,11 @@ impl Engine {
     fn settle(&mut self, feed: &Feed) {
         match feed {
             Feed::Secrets => {
-                let all: Vec<Value> =
-                    self.secrets.values().map(|secret| secret.expose().clone().into_value()).collect();
+                let all: Vec<Value> = self
+                    .secrets
+                    .values()
+                    .map(|secret| secret.expose().clone().into_value())
+                    .collect();
                 self.logins = Arc::new(Logins::from_secrets(&all));
                 self.read_secrets();
             }
@@ -181,10 +184,16 @@ impl Engine {
         if is_new {
             self.histories.insert(key.clone(), history_of(&status));
         }
-        self.publications.entry(key.clone()).or_default().seen(status);
+        self.publications
+            .entry(key.clone())
+            .or_default()
+            .seen(status);
         drop_bookkeeping(&mut object);
         let object = Arc::new(object);
-        let same_spec = self.written.get(&key).is_some_and(|old| says_the_same(old, &object));
+        let same_spec = self
+            .written
+            .get(&key)
+            .is_some_and(|old| says_the_same(old, &object));
         self.written.insert(key.clone(), Arc::clone(&object));
         if is_new {
             let life = Life::new(key.clone(), uid, self.now);
@@ -194,7 +203,7 @@ impl Engine {
             return; // our own status came back, or somebody else's label
         }
         self.specify(&key);
-        if is_new && self.seen_records {
+        if is_new && self.read.contains(&Feed::Records) {
             self.recall(&key);
         }
         if is_new && let Some(strays) = self.strays.remove(&Self::set_of(&key)) {
@@ -206,7 +215,9 @@ impl Engine {
 
     /// Lowers what is written, and tells the app what it means.
     pub(super) fn specify(&mut self, key: &AppKey) {
-        let Some(object) = self.written.get(key).cloned() else { return };
+        let Some(object) = self.written.get(key).cloned() else {
+            return;
+        };
         let lowered = Application::read(object.as_ref().clone().into_value())
             .and_then(|written| lower(&written, &self.config.environments));
         let event = match lowered {
@@ -237,7 +248,11 @@ impl Engine {
         self.unname(&app.key.clone());
         let same = self.short_names.entry(at.clone()).or_default();
         same.insert(app.key.clone());
-        let others: Vec<AppKey> = same.iter().filter(|key| **key != app.key).cloned().collect();
+        let others: Vec<AppKey> = same
+            .iter()
+            .filter(|key| **key != app.key)
+            .cloned()
+            .collect();
         self.shorts.insert(app.key.clone(), at);
         if !others.is_empty() {
             app.name.clone_from(&app.key.name);
@@ -266,9 +281,19 @@ impl Engine {
     }
 
     fn forget(&mut self, name: &str) {
-        let key = AppKey { namespace: self.config.namespace.clone(), name: name.to_owned() };
-        let Some(life) = self.lives.remove(&key) else { return };
-        let ids: Vec<_> = life.inventory().entries.keys().map(|id| (id.clone(), false)).collect();
+        let key = AppKey {
+            namespace: self.config.namespace.clone(),
+            name: name.to_owned(),
+        };
+        let Some(life) = self.lives.remove(&key) else {
+            return;
+        };
+        let ids: Vec<_> = life
+            .inventory()
+            .entries
+            .keys()
+            .map(|id| (id.clone(), false))
+            .collect();
         self.by_set.remove(&Self::set_of(&key));
         self.written.remove(&key);
         self.names.remove(&key);
@@ -291,7 +316,11 @@ impl Engine {
             .map_err(|error| error.to_string())
             .and_then(|written| {
                 Project::lower(&written).map_err(|errors| {
-                    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                    errors
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; ")
                 })
             });
         match lowered {
@@ -342,11 +371,18 @@ impl Engine {
         let key = key.clone();
         self.spawn(async move {
             let result = apps.record(&key.name).await.map_err(|error| error.fault());
-            vec![News::Record { key, result: result.map(|found| found.map(Box::new)) }]
+            vec![News::Record {
+                key,
+                result: result.map(|found| found.map(Box::new)),
+            }]
         });
     }
 
-    pub(super) fn record_read(&mut self, key: &AppKey, result: Result<Option<Box<Manifest>>, Fault>) {
+    pub(super) fn record_read(
+        &mut self,
+        key: &AppKey,
+        result: Result<Option<Box<Manifest>>, Fault>,
+    ) {
         let recalled = match result {
             Ok(None) => Recalled::default(),
             Ok(Some(live)) => match record::recall(&live) {
@@ -369,7 +405,9 @@ impl Engine {
         self.metrics.config_read(result.is_ok());
         match result {
             Ok(config) => {
-                if config.namespace != self.config.namespace || config.http.listen != self.config.http.listen {
+                if config.namespace != self.config.namespace
+                    || config.http.listen != self.config.http.listen
+                {
                     tracing::warn!("namespace and http.listen take effect at the next start");
                 }
                 self.config_fault = None;
@@ -409,7 +447,9 @@ impl Engine {
 
     /// The names and digests of tokens that may write.
     fn read_tokens(&self) -> BTreeMap<String, String> {
-        let Some(secret) = self.secrets.get(TOKENS_SECRET) else { return BTreeMap::new() };
+        let Some(secret) = self.secrets.get(TOKENS_SECRET) else {
+            return BTreeMap::new();
+        };
         let value = secret.expose().clone().into_value();
         lockstep_app::credentials::Tokens::from_secret(&value)
             .iter()
@@ -422,8 +462,12 @@ impl Engine {
         use base64::Engine as _;
         let secret = self.secrets.get(name)?.expose();
         let encoded = secret.get(&["data", key])?.as_str()?;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
-        String::from_utf8(bytes).ok().map(|text| Sensitive::new(text.trim_end().to_owned()))
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .ok()?;
+        String::from_utf8(bytes)
+            .ok()
+            .map(|text| Sensitive::new(text.trim_end().to_owned()))
     }
 }
 
@@ -431,7 +475,11 @@ impl Engine {
 fn says_the_same(old: &Manifest, new: &Manifest) -> bool {
     let metadata = |object: &Manifest| {
         let get = |key: &str| object.get(&["metadata", key]).cloned();
-        (get("annotations"), get("finalizers"), get("deletionTimestamp"))
+        (
+            get("annotations"),
+            get("finalizers"),
+            get("deletionTimestamp"),
+        )
     };
     old.get(&["spec"]) == new.get(&["spec"])
         && old.get(&["operation"]) == new.get(&["operation"])
@@ -461,7 +509,9 @@ fn history_of(status: &Value) -> Vec<HistoryView> {
                 },
                 started_at: time("/deployStartedAt").unwrap_or(deployed_at),
                 deployed_at,
-                by: text("/initiatedBy/username").unwrap_or("automated").to_owned(),
+                by: text("/initiatedBy/username")
+                    .unwrap_or("automated")
+                    .to_owned(),
                 objects: row
                     .pointer("/lockstep/objects")
                     .and_then(Value::as_u64)

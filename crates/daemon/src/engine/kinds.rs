@@ -52,10 +52,17 @@ impl Engine {
             let (view, watched) = match found {
                 Lookup::Found(resource) => (None, Some(resource.gvk)),
                 Lookup::NotServed => (Some(KindView::NotServed), None),
-                Lookup::Unknown(why) => (Some(KindView::Unobserved(unknown_kind(&kind, &why))), None),
+                Lookup::Unknown(why) => {
+                    (Some(KindView::Unobserved(unknown_kind(&kind, &why))), None)
+                }
             };
             let decided = view.is_some();
-            let state = Kind { view, listed: None, newest: 0, is_watched: watched.is_some() };
+            let state = Kind {
+                view,
+                listed: None,
+                newest: 0,
+                is_watched: watched.is_some(),
+            };
             self.kinds.all.insert(kind.clone(), state);
             if let Some(gvk) = watched {
                 let stream = self.cluster.watch(&gvk, marks::PART_OF);
@@ -114,7 +121,10 @@ impl Engine {
     fn kind_applied(&mut self, kind: &GroupKind, live: Manifest) {
         let id = live.id();
         if let Some(state) = self.kinds.all.get_mut(kind) {
-            let version = live.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0);
+            let version = live
+                .resource_version()
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(0);
             state.newest = state.newest.max(version);
             if let Some(listed) = &mut state.listed {
                 listed.insert(id.clone());
@@ -125,12 +135,18 @@ impl Engine {
 
     /// Tells the app whose mark the object carries.
     pub(super) fn saw(&mut self, id: &ObjectId, live: Arc<Manifest>) {
-        let Some(set) = live.label(marks::PART_OF).map(str::to_owned) else { return };
+        let Some(set) = live.label(marks::PART_OF).map(str::to_owned) else {
+            return;
+        };
         let Some(key) = self.by_set.get(&set).cloned() else {
             self.strays.entry(set).or_default().insert(id.clone(), live);
             return;
         };
-        let ignored = self.lives.get(&key).map(|life| life.ignored(id)).unwrap_or_default();
+        let ignored = self
+            .lives
+            .get(&key)
+            .map(|life| life.ignored(id))
+            .unwrap_or_default();
         if let Some(seen) = Seen::of(&live, &ignored) {
             self.step(&key, Event::Saw(id.clone(), seen, live));
         }
@@ -138,14 +154,24 @@ impl Engine {
 
     fn kind_deleted(&mut self, live: &Manifest) {
         let id = live.id();
-        let version = live.resource_version().and_then(|v| v.parse().ok()).unwrap_or(u64::MAX);
+        let version = live
+            .resource_version()
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(u64::MAX);
         // The object's last state may lack our label already: whoever has it in the inventory is told as well.
-        let by_mark = live.label(marks::PART_OF).and_then(|set| self.by_set.get(set)).cloned();
+        let by_mark = live
+            .label(marks::PART_OF)
+            .and_then(|set| self.by_set.get(set))
+            .cloned();
         let by_inventory = self.owners.get(&id).cloned();
         let mut told = BTreeSet::new();
         for key in by_mark.into_iter().chain(by_inventory) {
             if told.insert(key.clone()) {
-                let event = Event::Gone { id: id.clone(), uid: live.uid(), resource_version: version };
+                let event = Event::Gone {
+                    id: id.clone(),
+                    uid: live.uid(),
+                    resource_version: version,
+                };
                 self.step(&key, event);
             }
         }
@@ -156,7 +182,9 @@ impl Engine {
 
     /// The list is complete: what we knew and it did not say is gone, unless we made it after the list was taken.
     fn kind_complete(&mut self, kind: &GroupKind) {
-        let Some(state) = self.kinds.all.get_mut(kind) else { return };
+        let Some(state) = self.kinds.all.get_mut(kind) else {
+            return;
+        };
         state.view = Some(KindView::Observed);
         let Some(listed) = state.listed.take() else {
             self.poke_users_of(kind);
@@ -175,9 +203,17 @@ impl Engine {
             let cluster = self.cluster.clone();
             let kind = kind.clone();
             self.spawn(async move {
-                let gvk = Gvk { group: id.group.clone(), version, kind: id.kind.clone() };
+                let gvk = Gvk {
+                    group: id.group.clone(),
+                    version,
+                    kind: id.kind.clone(),
+                };
                 match cluster.get(&gvk, &id).await {
-                    Ok(live) => vec![News::Checked { kind, id, live: live.map(Box::new) }],
+                    Ok(live) => vec![News::Checked {
+                        kind,
+                        id,
+                        live: live.map(Box::new),
+                    }],
                     Err(_) => Vec::new(), // not known; the next list says it again
                 }
             });
@@ -193,13 +229,24 @@ impl Engine {
     }
 
     /// A fresh read of one object that a list did not say.
-    pub(super) fn checked(&mut self, _kind: &GroupKind, id: &ObjectId, live: Option<Box<Manifest>>) {
-        let marked = live.as_ref().is_some_and(|live| live.label(marks::PART_OF).is_some());
+    pub(super) fn checked(
+        &mut self,
+        _kind: &GroupKind,
+        id: &ObjectId,
+        live: Option<Box<Manifest>>,
+    ) {
+        let marked = live
+            .as_ref()
+            .is_some_and(|live| live.label(marks::PART_OF).is_some());
         match live {
             Some(live) if marked => self.saw(id, Arc::new(*live)),
             _ => {
                 if let Some(key) = self.owners.get(id).cloned() {
-                    let event = Event::Gone { id: id.clone(), uid: None, resource_version: u64::MAX };
+                    let event = Event::Gone {
+                        id: id.clone(),
+                        uid: None,
+                        resource_version: u64::MAX,
+                    };
                     self.step(&key, event);
                 }
             }

@@ -32,16 +32,26 @@ pub(crate) struct RenderMemo {
 
 impl Engine {
     pub(super) fn resolve(&mut self, key: &AppKey, turn: u64, refs: Option<&Arc<Refs>>) {
-        let Some(app) = self.names.get(key) else { return };
+        let Some(app) = self.names.get(key) else {
+            return;
+        };
         let uid = app.uid.clone();
         let (remote, target) = match self.one_source(app) {
             Ok(found) => found,
             Err(fault) => {
-                self.answer(key, Event::Resolved { turn, result: Err(fault) });
+                self.answer(
+                    key,
+                    Event::Resolved {
+                        turn,
+                        result: Err(fault),
+                    },
+                );
                 return;
             }
         };
-        self.reconciles.entry(key.clone()).or_insert_with(std::time::Instant::now);
+        self.reconciles
+            .entry(key.clone())
+            .or_insert_with(std::time::Instant::now);
         if let Some(refs) = refs {
             let result = Sources::resolve(refs, &target).map_err(|error| error.fault());
             self.answer(key, Event::Resolved { turn, result });
@@ -57,7 +67,11 @@ impl Engine {
             let result = listed
                 .and_then(|refs| Sources::resolve(&refs, &target))
                 .map_err(|error| error.fault());
-            vec![News::App { key, uid, event: Event::Resolved { turn, result } }]
+            vec![News::App {
+                key,
+                uid,
+                event: Event::Resolved { turn, result },
+            }]
         });
     }
 
@@ -70,10 +84,16 @@ impl Engine {
     fn one_source(&self, app: &App) -> Result<(RemoteUrl, String), Fault> {
         let project = self.project_of(app)?;
         let Some(first) = app.sources.first() else {
-            return Err(Fault::new(Blame::User, "spec.invalid", "the app has no source"));
+            return Err(Fault::new(
+                Blame::User,
+                "spec.invalid",
+                "the app has no source",
+            ));
         };
         for source in &app.sources {
-            project.allows_source(&source.remote).map_err(|refused| refused.fault())?;
+            project
+                .allows_source(&source.remote)
+                .map_err(|refused| refused.fault())?;
             if source.remote != first.remote || source.target != first.target {
                 return Err(Fault::new(
                     Blame::User,
@@ -87,12 +107,21 @@ impl Engine {
     }
 
     pub(super) fn render(&mut self, key: &AppKey, turn: u64, revision: Revision) {
-        let Some(app) = self.names.get(key).cloned() else { return };
+        let Some(app) = self.names.get(key).cloned() else {
+            return;
+        };
         let uid = app.uid.clone();
         let remote = match self.one_source(&app) {
             Ok((remote, _)) => remote,
             Err(fault) => {
-                self.answer(key, Event::Rendered { turn, revision, result: Err(fault) });
+                self.answer(
+                    key,
+                    Event::Rendered {
+                        turn,
+                        revision,
+                        result: Err(fault),
+                    },
+                );
                 return;
             }
         };
@@ -102,7 +131,8 @@ impl Engine {
         let served = self.cluster.served();
         let sources = self.sources.clone();
         let renders = Arc::clone(&self.renders);
-        let limits = self.render_limits();
+        let limits = Limits::default();
+        let largest = usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX);
         let key = key.clone();
         let metrics = Arc::clone(&self.metrics);
         self.spawn(async move {
@@ -112,10 +142,21 @@ impl Engine {
                 metrics.git_requested(remote.as_str(), "fetch");
             }
             let snapshot = match fetched {
-                Ok(snapshot) => snapshot,
+                Ok(snapshot) => Snapshot {
+                    tree: snapshot.tree.with_largest_file(largest),
+                    ..snapshot
+                },
                 Err(error) => {
                     let result = Err(error.fault());
-                    return vec![News::App { key, uid, event: Event::Rendered { turn, revision, result } }];
+                    return vec![News::App {
+                        key,
+                        uid,
+                        event: Event::Rendered {
+                            turn,
+                            revision,
+                            result,
+                        },
+                    }];
                 }
             };
             let _permit = renders.acquire_owned().await;
@@ -148,7 +189,10 @@ impl Engine {
                         rendered_at: crate::clock::now(),
                         warnings: memo.warnings.clone(),
                     };
-                    news.push(News::Rendered { key: key.clone(), memo });
+                    news.push(News::Rendered {
+                        key: key.clone(),
+                        memo,
+                    });
                     Ok(slot)
                 }
                 Ok(Err(fault)) => Err(fault),
@@ -160,13 +204,17 @@ impl Engine {
                 )
                 .hint("report it with the kustomization that does it")),
             };
-            news.push(News::App { key, uid, event: Event::Rendered { turn, revision, result } });
+            news.push(News::App {
+                key,
+                uid,
+                event: Event::Rendered {
+                    turn,
+                    revision,
+                    result,
+                },
+            });
             news
         });
-    }
-
-    fn render_limits(&self) -> Limits {
-        Limits::default()
     }
 
     /// Asks each remote once when its time has come.
@@ -178,8 +226,12 @@ impl Engine {
             self.find_remotes();
         }
         let now = self.now;
-        let due: Vec<RemoteUrl> =
-            self.polls.iter().filter(|(_, at)| **at <= now).map(|(remote, _)| remote.clone()).collect();
+        let due: Vec<RemoteUrl> = self
+            .polls
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(remote, _)| remote.clone())
+            .collect();
         for remote in due {
             let at = self.next_poll();
             self.polls.insert(remote.clone(), at);
@@ -195,27 +247,33 @@ impl Engine {
             .flat_map(|app| app.sources.iter().map(|source| source.remote.clone()))
             .collect();
         self.polls.retain(|remote, _| remotes.contains(remote));
-        self.repositories.retain(|remote, _| remotes.contains(remote));
+        self.repositories
+            .retain(|remote, _| remotes.contains(remote));
         for remote in remotes {
             if self.polls.contains_key(&remote) {
                 continue;
             }
             let at = self.next_poll();
             self.polls.insert(remote.clone(), at);
-            self.repositories.insert(remote.clone(), RepositoryView {
-                remote,
-                head: None,
-                target: String::new(),
-                asked_at: None,
-                webhook_at: None,
-                fault: None,
-            });
+            self.repositories.insert(
+                remote.clone(),
+                RepositoryView {
+                    remote,
+                    head: None,
+                    target: String::new(),
+                    asked_at: None,
+                    webhook_at: None,
+                    fault: None,
+                },
+            );
         }
     }
 
     fn next_poll(&self) -> jiff::Timestamp {
         let jitter = self.config.git.jitter.mul_f64(fastrand::f64());
-        self.now.checked_add(self.config.git.poll + jitter).unwrap_or(jiff::Timestamp::MAX)
+        self.now
+            .checked_add(self.config.git.poll + jitter)
+            .unwrap_or(jiff::Timestamp::MAX)
     }
 
     /// Lists a remote's refs for everybody who uses it. One at a time: a second wish while one is under way is
@@ -233,7 +291,10 @@ impl Engine {
         }
         self.spawn(async move {
             let result = sources.refs_and(&remote, login.as_ref(), &also).await;
-            vec![News::Listed { remote, result: result.map_err(|error| error.fault()) }]
+            vec![News::Listed {
+                remote,
+                result: result.map_err(|error| error.fault()),
+            }]
         });
     }
 
@@ -251,7 +312,9 @@ impl Engine {
             .map(|(app, source)| (app.key.clone(), source.target.clone()))
             .collect();
         for (key, target) in apps {
-            let Some(life) = self.lives.get(&key) else { continue };
+            let Some(life) = self.lives.get(&key) else {
+                continue;
+            };
             match &result {
                 Ok(refs) => {
                     let now = Sources::resolve(refs, &target).ok();
@@ -269,8 +332,12 @@ impl Engine {
     /// Somebody says that there was a push. Which repository is all that is believed.
     pub(super) fn pushed(&mut self, named: &str) {
         let now = self.now;
-        let remotes: Vec<RemoteUrl> =
-            self.polls.keys().filter(|remote| remote.same_repository(named)).cloned().collect();
+        let remotes: Vec<RemoteUrl> = self
+            .polls
+            .keys()
+            .filter(|remote| remote.same_repository(named))
+            .cloned()
+            .collect();
         for remote in remotes {
             if let Some(repository) = self.repositories.get_mut(&remote) {
                 repository.webhook_at = Some(now);
@@ -284,7 +351,8 @@ impl Engine {
         if let (Some(since), Some(app)) = (self.reconciles.remove(key), self.names.get(key)) {
             let took: Duration = since.elapsed();
             let server = app.destination.server.clone();
-            self.metrics.reconciled(&app.key.namespace, &server, took.as_secs_f64());
+            self.metrics
+                .reconciled(&app.key.namespace, &server, took.as_secs_f64());
         }
     }
 }
@@ -294,7 +362,11 @@ fn unusual(target: &str) -> Vec<String> {
     let plain = !target.starts_with("refs/")
         || target.starts_with("refs/heads/")
         || target.starts_with("refs/tags/");
-    if plain { Vec::new() } else { vec![target.to_owned()] }
+    if plain {
+        Vec::new()
+    } else {
+        vec![target.to_owned()]
+    }
 }
 
 /// Renders all sources of an app at one commit, or finds that nothing it looked at has changed.
@@ -313,7 +385,10 @@ fn make(
     {
         let mut desired = memo.desired.as_ref().clone();
         desired.revision = revision.clone();
-        return Ok(RenderMemo { desired: Arc::new(desired), ..memo });
+        return Ok(RenderMemo {
+            desired: Arc::new(desired),
+            ..memo
+        });
     }
     let mut manifests = Vec::new();
     let mut read = Vec::new();
@@ -326,7 +401,9 @@ fn make(
         manifests.extend(rendered.manifests);
         let mut hashes = BTreeMap::new();
         for path in rendered.read {
-            let hash = tree.hash(&path).map_err(|error| unreadable(&error.to_string()))?;
+            let hash = tree
+                .hash(&path)
+                .map_err(|error| unreadable(&error.to_string()))?;
             hashes.insert(path, hash);
         }
         read.push(hashes);
@@ -343,10 +420,15 @@ fn make(
 }
 
 fn is_unchanged(tree: &Tree, read: &BTreeMap<RelPath, Option<ObjectHash>>) -> bool {
-    read.iter().all(|(path, hash)| tree.hash(path).is_ok_and(|now| now == *hash))
+    read.iter()
+        .all(|(path, hash)| tree.hash(path).is_ok_and(|now| now == *hash))
 }
 
 fn unreadable(why: &str) -> Fault {
-    Fault::new(Blame::Environment, "repo.unreadable", format!("the fetched commit cannot be read: {why}"))
-        .hint("it is fetched again by itself; if this stays, empty the cache directory")
+    Fault::new(
+        Blame::Environment,
+        "repo.unreadable",
+        format!("the fetched commit cannot be read: {why}"),
+    )
+    .hint("it is fetched again by itself; if this stays, empty the cache directory")
 }

@@ -42,9 +42,12 @@ impl Engine {
         let answer = self.in_world(|world| life.order(order, world));
         let (answer, effects) = match answer {
             Ok((id, effects)) => (Ok(id), effects),
-            Err(OrderRefused::PlanChanged(now)) => {
-                (Err(SyncRefused::PlanChanged { now: now.map(|digest| digest.0) }), Vec::new())
-            }
+            Err(OrderRefused::PlanChanged(now)) => (
+                Err(SyncRefused::PlanChanged {
+                    now: now.map(|digest| digest.0),
+                }),
+                Vec::new(),
+            ),
             Err(OrderRefused::Running(operation)) => {
                 (Err(SyncRefused::Running { operation }), Vec::new())
             }

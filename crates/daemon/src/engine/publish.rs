@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use lockstep_app::app::AppKey;
 use lockstep_app::Fault;
+use lockstep_app::app::AppKey;
 use lockstep_cluster::Extras;
 use lockstep_manifest::Health;
 use lockstep_reconcile::view::{AppView, OperationPhase};
@@ -55,7 +55,10 @@ impl Publication {
     }
 
     fn want(&mut self, view: &AppView, now: Timestamp) {
-        let nothing_known = view.why.as_ref().is_some_and(|why| why.code == "unknown.first_check");
+        let nothing_known = view
+            .why
+            .as_ref()
+            .is_some_and(|why| why.code == "unknown.first_check");
         if nothing_known {
             return;
         }
@@ -67,7 +70,10 @@ impl Publication {
             }
             return;
         }
-        let runs = view.operation.as_ref().is_some_and(|o| o.phase == OperationPhase::Running);
+        let runs = view
+            .operation
+            .as_ref()
+            .is_some_and(|o| o.phase == OperationPhase::Running);
         let moved = self.last["sync"]["status"] != wanted["sync"]["status"]
             || self.last["sync"]["revision"] != wanted["sync"]["revision"]
             || self.last["lockstep"]["state"] != wanted["lockstep"]["state"];
@@ -117,7 +123,9 @@ impl Engine {
         let now = self.now;
         let mut changed = false;
         for key in dirty {
-            let Some(life) = self.lives.get_mut(&key) else { continue };
+            let Some(life) = self.lives.get_mut(&key) else {
+                continue;
+            };
             let mut view = life.view(now);
             let at = (view.environment.clone(), view.name.clone());
             if self.board_keys.get(&key).is_some_and(|old| *old != at)
@@ -126,7 +134,10 @@ impl Engine {
                 self.views.remove(&old);
                 self.changed.remove(&old);
             }
-            let same = self.views.get(&at).is_some_and(|old| is_the_same(old, &mut view));
+            let same = self
+                .views
+                .get(&at)
+                .is_some_and(|old| is_the_same(old, &mut view));
             if same {
                 continue;
             }
@@ -136,7 +147,10 @@ impl Engine {
             }
             self.note_operation(&key, &view);
             self.note_head(&view);
-            self.publications.entry(key.clone()).or_default().want(&view, now);
+            self.publications
+                .entry(key.clone())
+                .or_default()
+                .want(&view, now);
             self.changed.insert(at.clone(), self.version + 1);
             self.board_keys.insert(key, at.clone());
             self.views.insert(at, Arc::new(view));
@@ -151,8 +165,13 @@ impl Engine {
     }
 
     fn note_operation(&mut self, key: &AppKey, view: &AppView) {
-        let Some(operation) = &view.operation else { return };
-        let is_new = self.operations.insert(operation.id.clone(), operation.clone()).is_none();
+        let Some(operation) = &view.operation else {
+            return;
+        };
+        let is_new = self
+            .operations
+            .insert(operation.id.clone(), operation.clone())
+            .is_none();
         if is_new {
             self.operation_order.push_back(operation.id.clone());
             while self.operation_order.len() > operations_kept() {
@@ -165,7 +184,8 @@ impl Engine {
         let is_over = operation.phase != OperationPhase::Running;
         if is_over && publication.counted.as_ref() != Some(&operation.id) {
             publication.counted = Some(operation.id.clone());
-            self.metrics.synced(&AppLabels::of(view), operation.phase, false);
+            self.metrics
+                .synced(&AppLabels::of(view), operation.phase, false);
             tracing::info!(
                 app = %key,
                 phase = operation.phase.text(),
@@ -178,8 +198,10 @@ impl Engine {
 
     fn note_head(&mut self, view: &AppView) {
         let Some(wanted) = &view.wanted else { return };
-        let repository =
-            self.repositories.values_mut().find(|known| known.remote.as_str() == view.source.remote);
+        let repository = self
+            .repositories
+            .values_mut()
+            .find(|known| known.remote.as_str() == view.source.remote);
         if let Some(repository) = repository {
             let newer = repository
                 .head
@@ -230,7 +252,9 @@ impl Engine {
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {
-            let Some((status, extras)) = self.take_publication(&key) else { continue };
+            let Some((status, extras)) = self.take_publication(&key) else {
+                continue;
+            };
             let apps = self.apps.clone();
             self.spawn(async move {
                 let result = apps.publish(&key, status, extras).await;
@@ -262,7 +286,9 @@ impl Engine {
 
     pub(super) fn published(&mut self, key: &AppKey, result: Result<(), Fault>) {
         let now = self.now;
-        let Some(publication) = self.publications.get_mut(key) else { return };
+        let Some(publication) = self.publications.get_mut(key) else {
+            return;
+        };
         let sent = publication.in_flight.take();
         match result {
             Ok(()) => {
@@ -291,7 +317,8 @@ impl Engine {
 
     /// Makes the next publication compare this app's view anew.
     fn views_again(&mut self, key: &AppKey) {
-        if let (Some(at), Some(publication)) = (self.board_keys.get(key), self.publications.get_mut(key))
+        if let (Some(at), Some(publication)) =
+            (self.board_keys.get(key), self.publications.get_mut(key))
             && let Some(view) = self.views.get(at)
         {
             publication.want(view, self.now);
@@ -306,18 +333,28 @@ impl Engine {
         let holder = self.lease.identity().to_owned();
         let epoch = self.lease.epoch();
         for (key, life) in &mut self.lives {
-            let (Some(epoch), Some(draft)) = (epoch, life.last_note()) else { continue };
+            let (Some(epoch), Some(draft)) = (epoch, life.last_note()) else {
+                continue;
+            };
             let record = record::write(key, life.uid(), &draft, &holder, epoch);
             let apps = self.apps.clone();
-            notes.push(async move { apps.claim(&record, draft.previous.as_deref()).await.map(|_| ()) });
+            notes.push(async move {
+                apps.claim(&record, draft.previous.as_deref())
+                    .await
+                    .map(|_| ())
+            });
         }
         for key in keys {
-            let Some(life) = self.lives.get_mut(&key) else { continue };
+            let Some(life) = self.lives.get_mut(&key) else {
+                continue;
+            };
             let view = life.view(self.now);
             if let Some(publication) = self.publications.get_mut(&key) {
                 publication.want(&view, self.now);
             }
-            let Some((status, extras)) = self.take_publication(&key) else { continue };
+            let Some((status, extras)) = self.take_publication(&key) else {
+                continue;
+            };
             let apps = self.apps.clone();
             sends.push(async move { apps.publish(&key, status, extras).await.map(|_| ()) });
         }
@@ -342,14 +379,16 @@ impl Engine {
     pub(super) fn key_of(&self, at: &(String, String)) -> Option<AppKey> {
         self.views.get(at).map(|view| view.key.clone())
     }
-
 }
 
 /// Only the fields that differ: a patch that repeats the history of an app costs everybody who watches it.
 fn prune_unchanged(last: &Value, status: Value) -> Value {
-    let Value::Object(mut wanted) = status else { return status };
+    let Value::Object(mut wanted) = status else {
+        return status;
+    };
     wanted.retain(|field, value| {
-        field == "reconciledAt" || STATUS_FIELDS.contains(&field.as_str()) && last.get(field) != Some(value)
+        field == "reconciledAt"
+            || STATUS_FIELDS.contains(&field.as_str()) && last.get(field) != Some(value)
     });
     Value::Object(wanted)
 }

@@ -343,7 +343,9 @@ async fn plan(
 ) -> Result<Response, Fail> {
     let board = desk.board();
     let view = find(&board, &env, &name)?;
-    let plan = wire::plan(&view).or_else(|| nothing_to_do(&view)).ok_or_else(|| no_plan(&view))?;
+    let plan = wire::plan(&view)
+        .or_else(|| nothing_to_do(&view))
+        .ok_or_else(|| no_plan(&view))?;
     answer(&board, &headers, &plan, |plan| Some(text::plan(plan)))
 }
 
