@@ -91,10 +91,6 @@ impl Daemon {
             .arg(how.kubeconfig)
             .arg("--cache")
             .arg(how.cache)
-            .env(
-                "RUST_LOG",
-                std::env::var("RUST_LOG").unwrap_or_else(|_| "lockstep=info,warn".into()),
-            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -92,7 +92,12 @@ async fn search(world: &mut World, canary: &Canary, app: &str, name: &str) -> Re
         let said = world.cli(verb)?;
         canary.look_for(&format!("{verb:?}"), &format!("{}{}", said.out, said.err));
     }
-    canary.look_for("the log", &world.daemon().log());
+    let log = world.daemon().log();
+    assert!(
+        log.contains("\"DEBUG\""),
+        "the log is not the talkative one"
+    );
+    canary.look_for("the log", &log);
     Ok(())
 }
 
@@ -102,6 +107,13 @@ fn secret(kind: &str, field: &str, values: &[(&str, &str)]) -> Value {
         object[field][key] = json!(value);
     }
     object
+}
+
+/// A world whose daemon logs everything that it ever logs.
+async fn talkative(name: &str) -> Result<World> {
+    let mut world = World::new(name).await?;
+    world.daemon = Some(world.another("", &["env", "LOCKSTEP_LOG=trace,h2=info,hyper=info"])?);
+    Ok(world)
 }
 
 /// Waits until the app is in this state, with a reason that tells of the object.
@@ -115,7 +127,7 @@ async fn until(world: &World, app: &str, state: &str) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secrets_values_are_shown_nowhere_while_it_is_changed_by_git_and_by_hand() -> Result<()> {
-    let mut world = World::started("secrets").await?;
+    let mut world = talkative("secrets").await?;
     let (first, second, third) = (
         "kanarienvogel-one-7731",
         "kanarienvogel-two-7732",
@@ -169,7 +181,7 @@ async fn a_secrets_values_are_shown_nowhere_while_it_is_changed_by_git_and_by_ha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_the_api_server_refuses_is_named_and_its_values_are_not() -> Result<()> {
-    let mut world = World::started("refused").await?;
+    let mut world = talkative("refused").await?;
     let value = "kanarienvogel-refused-7734";
     let canary = Canary::new(&[value]);
     let encoded = STANDARD.encode(value);
@@ -249,7 +261,7 @@ async fn a_secret_that_the_api_server_refuses_is_named_and_its_values_are_not() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_of_a_repository_are_shown_nowhere_when_it_refuses_them() -> Result<()> {
-    let mut world = World::started("login").await?;
+    let mut world = talkative("login").await?;
     let password = "kanarienvogel-login-7735";
     let canary = Canary::new(&[password]);
     let url = world
