@@ -22,7 +22,7 @@ pub(crate) fn merge_object(
         .schema_of(&object)
         .or_else(|| merge.schema_of(patch))
         .unwrap_or(Schema::Unknown);
-    merge.value(Some(object), patch, schema, &ListRule::Replace)
+    merge.value(Some(object), patch, schema, &ListRule::Replace, false)
 }
 
 struct Merge<'o> {
@@ -82,6 +82,7 @@ impl<'o> Merge<'o> {
         patch: &Node,
         schema: Schema<'o>,
         rule: &ListRule<'o>,
+        within_new: bool,
     ) -> Result<Option<Node>, RenderError> {
         let dest = dest.filter(|dest| !dest.is_null());
         match &patch.content {
@@ -91,24 +92,30 @@ impl<'o> Merge<'o> {
                 _ => Ok(Some(patch.clone())),
             },
             Content::Map(_) => {
-                let dest = match (directive(patch)?, dest) {
+                let (dest, new) = match (directive(patch)?, dest) {
                     (Directive::Delete, _) => return Ok(None),
-                    (Directive::Replace, _) | (_, None) => Node::map(patch.place.clone()),
+                    (Directive::Replace, _) | (_, None) => (Node::map(patch.place.clone()), true),
                     (Directive::Merge, Some(dest)) if dest.as_map().is_none() => {
                         return Err(mismatch(patch, &dest));
                     }
-                    (Directive::Merge, Some(dest)) => dest,
+                    (Directive::Merge, Some(dest)) => (dest, false),
                 };
-                self.map(dest, patch, schema).map(Some)
+                self.map(dest, patch, schema, new).map(Some)
             }
             Content::List(items) => match dest {
                 Some(dest) if dest.as_list().is_none() => Err(mismatch(patch, &dest)),
-                dest => self.list(dest, patch, items, schema, rule).map(Some),
+                dest => self.list(dest, patch, items, schema, rule, within_new),
             },
         }
     }
 
-    fn map(&self, mut dest: Node, patch: &Node, schema: Schema<'o>) -> Result<Node, RenderError> {
+    fn map(
+        &self,
+        mut dest: Node,
+        patch: &Node,
+        schema: Schema<'o>,
+        new: bool,
+    ) -> Result<Node, RenderError> {
         let schema = self
             .schema_of(&dest)
             .or_else(|| self.schema_of(patch))
@@ -124,7 +131,7 @@ impl<'o> Merge<'o> {
                 .get_mut(key)
                 .map(|old| std::mem::replace(old, nothing()));
             let had = slot.is_some();
-            match self.value(slot, &pair.value, below, &rule)? {
+            match self.value(slot, &pair.value, below, &rule, new)? {
                 Some(value) if had => dest.set(key, value),
                 Some(value) => {
                     if let Some(pairs) = dest.as_map_mut() {
@@ -137,7 +144,61 @@ impl<'o> Merge<'o> {
                 None => drop(dest.remove(key)),
             }
         }
+        self.untouched_but(&mut dest, patch, schema)?;
         Ok(dest)
+    }
+
+    fn untouched_but(
+        &self,
+        dest: &mut Node,
+        patch: &Node,
+        schema: Schema<'o>,
+    ) -> Result<(), RenderError> {
+        if matches!(schema, Schema::Unknown) {
+            return Ok(());
+        }
+        for pair in dest.as_map_mut().into_iter().flatten() {
+            if patch.get(&pair.key.text).is_none() {
+                let (below, rule) = schema.field(&pair.key.text);
+                self.settle(&mut pair.value, below, &rule)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a patch does not mention is looked at all the same: lists that merge lose elements that are in them twice.
+    fn settle(
+        &self,
+        value: &mut Node,
+        schema: Schema<'o>,
+        rule: &ListRule<'o>,
+    ) -> Result<(), RenderError> {
+        match (&mut value.content, rule) {
+            (Content::Map(_), _) => {
+                let schema = self.schema_of(value).unwrap_or(schema);
+                self.untouched(value, schema)
+            }
+            (Content::List(items), ListRule::Keys(keys)) => {
+                if let Some(left) =
+                    self.keyed(Some(std::mem::take(items)), Vec::new(), keys, schema, false)?
+                {
+                    *items = left;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn untouched(&self, dest: &mut Node, schema: Schema<'o>) -> Result<(), RenderError> {
+        if matches!(schema, Schema::Unknown) {
+            return Ok(());
+        }
+        for pair in dest.as_map_mut().into_iter().flatten() {
+            let (below, rule) = schema.field(&pair.key.text);
+            self.settle(&mut pair.value, below, &rule)?;
+        }
+        Ok(())
     }
 
     fn list(
@@ -147,114 +208,239 @@ impl<'o> Merge<'o> {
         items: &[Node],
         schema: Schema<'o>,
         rule: &ListRule<'o>,
-    ) -> Result<Node, RenderError> {
-        let place = patch.place.clone();
-        let old = match dest.map(|dest| dest.content) {
-            Some(Content::List(old)) => old,
-            _ => Vec::new(),
-        };
+        within_new: bool,
+    ) -> Result<Option<Node>, RenderError> {
+        let old = dest.and_then(|dest| match dest.content {
+            Content::List(old) => Some(old),
+            Content::Map(_) | Content::Scalar(_) => None,
+        });
         let new = match rule {
-            ListRule::Replace => items.to_vec(),
+            ListRule::Replace => Some(items.to_vec()),
             ListRule::Set => {
                 let text = |node: &Node| node.as_scalar().map(|scalar| scalar.text.clone());
                 let mut new: Vec<Node> = Vec::new();
-                for item in items.iter().chain(&old) {
+                for item in items.iter().chain(old.iter().flatten()) {
                     if !new.iter().any(|known| text(known) == text(item)) {
                         new.push(item.clone());
                     }
                 }
-                new
+                Some(new)
             }
-            ListRule::Keys(keys) => self.keyed(old, items, keys, schema)?,
+            ListRule::Keys(keys) => self.keyed(old, items.to_vec(), keys, schema, within_new)?,
         };
-        Ok(Node::new(Content::List(new), place))
+        Ok(new.map(|new| Node::new(Content::List(new), patch.place.clone())))
     }
 
-    /// Patch elements first, merged with their matches; then what the patch does not mention.
+    /// Merges two lists by keys, step by step as the reference does, which shows when keys are missing or come twice:
+    /// merged elements are collected in the order patch, object; then those of the object are put among them again.
     fn keyed(
         &self,
-        old: Vec<Node>,
-        items: &[Node],
+        dest: Option<Vec<Node>>,
+        mut patch: Vec<Node>,
         keys: &[&str],
         schema: Schema<'o>,
-    ) -> Result<Vec<Node>, RenderError> {
-        let alone = |item: &&Node| {
-            item.as_map().is_some_and(|pairs| pairs.len() == 1) && item.get(DIRECTIVE).is_some()
+        within_new: bool,
+    ) -> Result<Option<Vec<Node>>, RenderError> {
+        let said = patch.iter().position(|item| item.get(DIRECTIVE).is_some());
+        let said = said.filter(|at| {
+            patch
+                .get(*at)
+                .and_then(Node::as_map)
+                .is_some_and(|pairs| pairs.len() == 1)
+        });
+        // A list that the object lacks, or that the patch replaces, is merged with itself. A directive counts when
+        // there is a list to direct: the object's, or, in what is new as a whole, its own.
+        let dest = match said.filter(|_| within_new || dest.is_some()) {
+            None => dest,
+            Some(at) => match directive(&patch.remove(at))? {
+                Directive::Delete => return Ok(None),
+                Directive::Replace => None,
+                Directive::Merge => dest,
+            },
         };
-        let mut old: Vec<Option<Node>> = old.into_iter().map(Some).collect();
-        if let Some(item) = items.iter().find(alone) {
-            match directive(item)? {
-                Directive::Delete => return Ok(Vec::new()),
-                Directive::Replace => old.clear(),
-                Directive::Merge => {}
+        let itself = dest.is_none();
+        let mut values: Vec<Vec<String>> = Vec::new();
+        for item in patch.iter().chain(dest.iter().flatten()) {
+            let of: Vec<String> = keys
+                .iter()
+                .map(|key| value_of(item, key).unwrap_or_default().to_owned())
+                .collect();
+            if !values.contains(&of) {
+                values.push(of);
             }
         }
-        let items: Vec<&Node> = items.iter().filter(|item| !alone(item)).collect();
-        let everything = items.iter().copied().chain(old.iter().flatten());
-        let valid: Vec<&str> = {
-            let all: Vec<&Node> = everything.collect();
-            keys.iter()
-                .copied()
-                .filter(|key| all.iter().any(|item| value_of(item, key).is_some()))
-                .collect()
+        if keys.len() > 1 {
+            complete(&mut values);
+        }
+        let any = |at: usize| {
+            values
+                .iter()
+                .any(|of| of.get(at).is_some_and(|value| !value.is_empty()))
         };
-        let mut new = Vec::new();
-        for item in items {
-            let at = find(&old, item, &valid);
-            let slot = at.and_then(|at| old.get_mut(at));
-            // With several keys the reference leaves what it merged where it was.
-            if let Some(slot) = slot.filter(|_| valid.len() > 1) {
-                *slot = self.value(slot.take(), item, schema, &ListRule::Replace)?;
+        let mut valid: Vec<usize> = (0..keys.len()).filter(|at| any(*at)).collect();
+        if valid.is_empty() {
+            valid = (0..keys.len()).collect();
+        }
+        let names: Vec<&str> = valid
+            .iter()
+            .filter_map(|at| keys.get(*at).copied())
+            .collect();
+        let mut left = if itself {
+            patch.clone()
+        } else {
+            dest.unwrap_or_default()
+        };
+        let mut merged: Vec<Node> = Vec::new();
+        for of in &values {
+            let wanted: Vec<&str> = valid
+                .iter()
+                .filter_map(|at| of.get(*at))
+                .map(String::as_str)
+                .collect();
+            let mine = left
+                .iter()
+                .position(|item| matches(item, &names, &wanted, true));
+            let theirs = patch
+                .iter()
+                .find(|item| matches(item, &names, &wanted, true));
+            let old = mine.and_then(|at| left.get(at)).cloned();
+            let replaces =
+                theirs.is_some_and(|item| matches!(directive(item), Ok(Directive::Replace)));
+            let value = match (old, theirs) {
+                (old, Some(theirs)) => self.value(
+                    old.filter(|_| !itself),
+                    theirs,
+                    schema,
+                    &ListRule::Replace,
+                    false,
+                )?,
+                (Some(mut old), None) => {
+                    self.untouched(&mut old, schema)?;
+                    Some(old)
+                }
+                (None, None) => None,
+            };
+            let Some(value) = value.filter(|value| !is_empty_map(value)) else {
+                put(&mut left, None, &names, &wanted);
+                continue;
+            };
+            // The reference merges in place, but not when the patch's element takes over.
+            if let Some(slot) = mine
+                .filter(|_| itself || !replaces)
+                .and_then(|at| left.get_mut(at))
+            {
+                *slot = value.clone();
+            }
+            put(&mut merged, Some(value), &names, &wanted);
+        }
+        if values.is_empty() {
+            return Ok(Some(left));
+        }
+        for item in left {
+            let mut has: Vec<&str> = Vec::new();
+            for name in &names {
+                match item.get(name) {
+                    Some(value) => {
+                        has.push(value.as_scalar().map_or("", |scalar| scalar.text.as_str()))
+                    }
+                    None => merged.push(item.clone()),
+                }
+            }
+            if names.len() > 1 {
+                put(&mut merged, None, &names, &has);
+            }
+            let has: Vec<String> = has.into_iter().map(str::to_owned).collect();
+            let has: Vec<&str> = has.iter().map(String::as_str).collect();
+            put(&mut merged, Some(item.clone()), &names, &has);
+        }
+        Ok(Some(merged))
+    }
+}
+
+fn is_empty_map(node: &Node) -> bool {
+    node.as_map().is_some_and(<[_]>::is_empty)
+}
+
+/// Keys of several that one element lacks are taken from another that agrees in the rest.
+fn complete(values: &mut [Vec<String>]) {
+    for first in 0..values.len() {
+        for second in 0..values.len() {
+            let (Some(a), Some(b)) = (values.get(first), values.get(second)) else {
+                continue;
+            };
+            let clash = a
+                .iter()
+                .zip(b)
+                .any(|(a, b)| a != b && !a.is_empty() && !b.is_empty());
+            let common = a.iter().zip(b).any(|(a, b)| a == b);
+            if clash || !common {
                 continue;
             }
-            let dest = at.and_then(|at| old.get_mut(at)).and_then(Option::take);
-            new.extend(self.value(dest, item, schema, &ListRule::Replace)?);
+            let both: Vec<String> = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| if a.is_empty() { b.clone() } else { a.clone() })
+                .collect();
+            for at in [first, second] {
+                if let Some(slot) = values.get_mut(at) {
+                    slot.clone_from(&both);
+                }
+            }
         }
-        new.extend(old.into_iter().flatten());
-        Ok(new)
     }
+}
+
+/// Does an element have these values? An empty one is any when elements are put, and the empty text when looked for.
+fn matches(item: &Node, names: &[&str], wanted: &[&str], exact: bool) -> bool {
+    if item.as_map().is_none() {
+        return false;
+    }
+    let mut last = false;
+    for (at, name) in names.iter().enumerate() {
+        if let Some(value) = wanted.get(at) {
+            let text = item
+                .get(name)
+                .map(|found| found.as_scalar().map_or("", |scalar| &scalar.text));
+            last = match (text, exact) {
+                (Some(text), true) => text == *value,
+                (Some(text), false) => value.is_empty() || text == *value,
+                (None, exact) => exact && value.is_empty() && names.len() > 1,
+            };
+        }
+        // With fewer values than names the reference goes by what the name before gave.
+        if !last {
+            return false;
+        }
+    }
+    true
+}
+
+/// Puts an element in the place of all that match, or at the end; without one, takes those out.
+fn put(list: &mut Vec<Node>, element: Option<Node>, names: &[&str], wanted: &[&str]) {
+    let mut found = false;
+    let mut out = Vec::with_capacity(list.len() + 1);
+    for item in list.drain(..) {
+        if item.is_null() || is_empty_map(&item) {
+            continue;
+        }
+        if item.as_map().is_none() {
+            out.push(item);
+        } else if matches(&item, names, wanted, false) {
+            found = true;
+            out.extend(element.clone());
+        } else if !wanted.is_empty() {
+            // Without any value to go by, the reference keeps nothing.
+            out.push(item);
+        }
+    }
+    if !found {
+        out.extend(element);
+    }
+    *list = out;
 }
 
 fn value_of<'n>(item: &'n Node, key: &str) -> Option<&'n str> {
     item.get(key)
         .and_then(Node::as_written)
         .filter(|text| !text.is_empty())
-}
-
-/// The element that agrees on all keys; else the only one that agrees on those that both have.
-fn find(old: &[Option<Node>], item: &Node, keys: &[&str]) -> Option<usize> {
-    if keys.iter().all(|key| value_of(item, key).is_none()) {
-        return None;
-    }
-    let agrees = |dest: &Node, strict: bool| {
-        let mut shared = false;
-        let holds = keys
-            .iter()
-            .all(|key| match (value_of(dest, key), value_of(item, key)) {
-                (Some(a), Some(b)) => {
-                    shared = true;
-                    a == b
-                }
-                (None, None) => true,
-                _ => !strict,
-            });
-        holds && shared
-    };
-    let all = |strict: bool| {
-        let dests = old
-            .iter()
-            .enumerate()
-            .filter_map(|(at, dest)| Some((at, dest.as_ref()?)));
-        dests
-            .filter(|(_, dest)| agrees(dest, strict))
-            .map(|(at, _)| at)
-            .collect::<Vec<_>>()
-    };
-    if let Some(at) = all(true).first() {
-        return Some(*at);
-    }
-    match all(false).as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    }
 }

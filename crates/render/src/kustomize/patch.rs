@@ -186,6 +186,7 @@ pub(crate) fn patch(
                         if let Some(version) = resource.node.get("apiVersion") {
                             merge.set("apiVersion", version.clone());
                         }
+                        labels_as_texts(&mut merge);
                         apply_merge(resource, &merge, Some(patch), own.as_deref())?;
                     }
                 }
@@ -222,6 +223,28 @@ fn source_of(build: &mut Build<'_, '_>, here: &Here, patch: &Patch) -> Result<So
         )),
         (Some(path), None) => Source::load(build, here, path),
         (None, Some(text)) => Ok(Source::inline(text)),
+    }
+}
+
+/// The reference takes labels and annotations of a patch with a target through a map of texts: `null` is one, too.
+fn labels_as_texts(patch: &mut Node) {
+    let Some(metadata) = patch.get_mut("metadata") else {
+        return;
+    };
+    for field in ["labels", "annotations"] {
+        let Some(pairs) = metadata.get_mut(field).and_then(Node::as_map_mut) else {
+            metadata.remove(field);
+            continue;
+        };
+        if pairs.is_empty() {
+            metadata.remove(field);
+            continue;
+        }
+        for pair in pairs {
+            if let Content::Scalar(scalar) = &mut pair.value.content {
+                scalar.tag = Tag::Text;
+            }
+        }
     }
 }
 
