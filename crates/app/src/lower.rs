@@ -103,6 +103,7 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         .unwrap_or_default();
     notes.not_acted_on.sort();
     notes.not_acted_on.dedup();
+    let source_digest = source_digest(spec, options.respect_ignore_differences);
     Ok(App {
         key: AppKey {
             namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -137,7 +138,7 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         skip: written.annotation("argocd.argoproj.io/skip-reconcile") == Some("true"),
         requested,
         not_acted_on: notes.not_acted_on,
-        source_digest: source_digest(spec),
+        source_digest,
     })
 }
 
@@ -490,12 +491,13 @@ fn on_delete(finalizers: &[String]) -> OnDelete {
 }
 
 /// When this changes, git is asked again.
-fn source_digest(spec: &ApplicationSpec) -> String {
+fn source_digest(spec: &ApplicationSpec, respect_ignore_differences: bool) -> String {
     Digest::of_value(&json!({
         "source": spec.source,
         "sources": spec.sources,
         "destination": spec.destination,
         "ignoreDifferences": spec.ignore_differences,
+        "respectIgnoreDifferences": respect_ignore_differences,
     }))
     .0
 }

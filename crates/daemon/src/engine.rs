@@ -398,6 +398,7 @@ impl Engine {
             Effect::Claim { turn, draft } => self.claim(key, turn, draft),
             Effect::Apply { turn, steps } => self.apply(key, turn, steps),
             Effect::Probe { plan, steps } => self.probe(key, plan, steps),
+            Effect::Measure(asked) => self.measure(key, asked),
             Effect::WakeAt(at) => {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);

@@ -89,6 +89,10 @@ impl Life {
         world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        if self.measure(slot, effects) {
+            self.phase = Phase::Starting; // the answer wakes us
+            return;
+        }
         self.compared_at = Some(world.now);
         self.notice_drift(slot, world);
         let mode = if self.run.is_some() {
@@ -439,7 +443,11 @@ impl Life {
             self.failures.clear();
             self.fresh = true;
         }
+        let before = self.enforced.take();
         self.enforced = self.next.take();
+        if let Some(slot) = self.enforced.clone() {
+            self.doubt(before.as_ref(), &slot);
+        }
         if same
             && let Some(slot) = self.enforced.clone()
             && self.record.spec != slot.spec

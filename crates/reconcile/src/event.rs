@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lockstep_app::app::Revision;
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Uid};
-use lockstep_plan::{Desired, Entry, FieldChange, KindView, Seen, Step};
+use lockstep_plan::{Desired, Entry, FieldChange, KindView, Seen, Step, Wanted};
 
 use crate::view::{CommitView, HistoryView};
 
@@ -92,6 +92,17 @@ pub enum Outcome {
     Failed(Fault),
 }
 
+/// One object by the rules of now: what is live, and what an apply of the same manifest would answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// What is live.
+    pub seen: Seen,
+    /// The fingerprint of what the dry run answered.
+    pub answered: Option<Digest>,
+}
+
 /// Everything that can wake an app.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -160,6 +171,8 @@ pub enum Event {
         /// By object: what would change.
         changes: BTreeMap<ObjectId, Vec<FieldChange>>,
     },
+    /// How objects compare by the rules of now; none where the server would not say.
+    Measured(BTreeMap<ObjectId, Option<Measured>>),
     /// It is time.
     Tick,
 }
@@ -204,6 +217,8 @@ pub enum Effect {
         /// The steps.
         steps: Vec<Step>,
     },
+    /// Ask what is live of these objects, and by dry run what an apply would answer.
+    Measure(Vec<Arc<Wanted>>),
     /// Wake this app at that moment.
     WakeAt(Timestamp),
     /// Everything is gone that had to go: take the finalizer off, and forget the record.

@@ -9,6 +9,7 @@ mod answers;
 mod cluster;
 pub mod event;
 pub mod life;
+mod measure;
 pub mod orders;
 mod planning;
 mod show;
@@ -19,7 +20,7 @@ mod strip;
 pub mod view;
 mod word;
 
-pub use event::{Effect, Event, Look, Outcome, Recalled, RecordDraft, Slot, World};
+pub use event::{Effect, Event, Look, Measured, Outcome, Recalled, RecordDraft, Slot, World};
 pub use life::{Life, Phase};
 pub use orders::{Order, OrderRefused};
 pub use status::{STATUS_FIELDS, says_the_same, status};

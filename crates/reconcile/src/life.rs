@@ -153,6 +153,9 @@ pub struct Life {
     pub(crate) drift_live: BTreeMap<ObjectId, Arc<Manifest>>,
     /// What was seen before the first rendering, which says what of it counts.
     pub(crate) early: BTreeMap<ObjectId, Arc<Manifest>>,
+    /// Whose fingerprints may be of other rules than those of now, and of which of them the server is being asked.
+    pub(crate) doubtful: BTreeSet<ObjectId>,
+    pub(crate) measuring: BTreeSet<ObjectId>,
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
     /// What is being put back right now, and since when it differed.
     pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
@@ -217,6 +220,8 @@ impl Life {
             drift: BTreeMap::new(),
             drift_live: BTreeMap::new(),
             early: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            measuring: BTreeSet::new(),
             heals: BTreeMap::new(),
             healing: BTreeMap::new(),
             gone_meanwhile: BTreeSet::new(),
@@ -309,6 +314,7 @@ impl Life {
                 }
             }
             Event::Probed { plan, changes } => self.probed(&plan, changes),
+            Event::Measured(found) => self.measured(found, world.now),
         }
         self.look(world, &mut effects);
         self.think(world, &mut effects);

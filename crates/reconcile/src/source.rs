@@ -131,6 +131,7 @@ impl Life {
                     if self.live.is_none() {
                         self.live = Some(slot.commit.clone());
                     }
+                    self.doubt(None, &slot);
                     self.enforced = Some(slot);
                 } else if self.target.as_ref() == Some(revision) {
                     self.next = Some(slot);

@@ -14,7 +14,7 @@ use lockstep_cluster::{ClaimError, Cluster, Extras, Lookup};
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Gvk, Manifest, ObjectId, Uid, Write, marks, pointer};
 use lockstep_plan::{Action, Reason, Seen, Step, Wanted, changes::changes};
-use lockstep_reconcile::{Event, Outcome, RecordDraft};
+use lockstep_reconcile::{Event, Measured, Outcome, RecordDraft};
 use serde_json::{Map, Value};
 
 use super::{Engine, News};
@@ -176,6 +176,33 @@ impl Engine {
                     changes: found,
                 },
             }]
+        });
+    }
+
+    /// Asks how these objects compare by the rules of now.
+    pub(super) fn measure(&mut self, key: &AppKey, asked: Vec<Arc<Wanted>>) {
+        let Some(app) = self.names.get(key).cloned() else {
+            return;
+        };
+        let uid = app.uid.clone();
+        let project = self.project_of(&app);
+        let cluster = self.cluster.clone();
+        let key = key.clone();
+        self.spawn(async move {
+            let (cluster, project, app) = (&cluster, &project, &app);
+            let found = stream::iter(asked)
+                .map(|wanted| async move {
+                    let measured = match project {
+                        Ok(project) => compared(cluster, project, app, &wanted).await,
+                        Err(_) => None,
+                    };
+                    (wanted.id.clone(), measured)
+                })
+                .buffer_unordered(APPLIES_IN_FLIGHT)
+                .collect()
+                .await;
+            let event = Event::Measured(found);
+            vec![News::App { key, uid, event }]
         });
     }
 
@@ -348,13 +375,39 @@ async fn would_change(
     let Action::Apply(wanted) = &step.action else {
         return None;
     };
+    let (live, answered) = dry_run(cluster, project, app, wanted).await?;
+    Some(changes(&live, &answered))
+}
+
+/// An object and what an apply would make of it, measured by the same rules.
+async fn compared(
+    cluster: &Cluster,
+    project: &Project,
+    app: &App,
+    wanted: &Wanted,
+) -> Option<Measured> {
+    let (live, answered) = dry_run(cluster, project, app, wanted).await?;
+    Some(Measured {
+        digest: wanted.digest.clone(),
+        seen: Seen::of(&live, &wanted.ignored)?,
+        answered: Seen::of(&answered, &wanted.ignored)?.fingerprint,
+    })
+}
+
+/// What is live, and what the server answers to an apply that it does not carry out.
+async fn dry_run(
+    cluster: &Cluster,
+    project: &Project,
+    app: &App,
+    wanted: &Wanted,
+) -> Option<(Manifest, Manifest)> {
     let live = cluster.get(&wanted.gvk, &wanted.id).await.ok()??;
     let body = keep_live_values(wanted.manifest.as_ref().clone(), &live, &wanted.handed_over);
     let authorized = project
         .authorize(app, Write::dry_run(body), wanted.scope)
         .ok()?;
     let answered = cluster.write(authorized).await.ok()?.live?;
-    Some(changes(&live, &answered))
+    Some((live, answered))
 }
 
 /// The manifest with the live values under these pointers: what an autoscaler set stays set while we apply the rest,

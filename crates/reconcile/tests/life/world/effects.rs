@@ -72,6 +72,13 @@ impl World {
                 };
                 self.task([Item::Tell(key.clone(), event)]);
             }
+            Effect::Measure(asked) => {
+                let found = asked
+                    .iter()
+                    .map(|wanted| (wanted.id.clone(), None))
+                    .collect();
+                self.task([Item::Tell(key.clone(), Event::Measured(found))]);
+            }
             Effect::WakeAt(at) => {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);
