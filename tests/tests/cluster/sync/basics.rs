@@ -1,18 +1,21 @@
 //! The life of an object: made, changed, left in peace, removed.
 
 use anyhow::{Context as _, Result};
+use lockstep_tests::World;
 use lockstep_tests::kube::path;
 use serde_json::{Value, json};
 
 use super::{
-    APP, absent, annotated, at, begun, config_map, file, holds, live, of_objects, polled, push,
-    row, settled, settled_as, to, withdraw,
+    APP, absent, annotated, application, at, config_map, file, holds, live, of_objects, polled,
+    push, row, settled, settled_as, to, withdraw,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_object_is_made_with_our_marks_after_the_record_names_it() -> Result<()> {
-    let (world, revision) = begun("create", &[config_map("front", "1")], |_| ()).await?;
-    let begin = world.mark().await;
+    let world = World::started("create").await?;
+    let begin = world.mark().await?;
+    let revision = push(&world.repository, APP, &[config_map("front", "1")])?;
+    world.kube.create(&world.application(APP, APP)).await?;
     let app = world.synced(APP, &revision).await?;
     let front = live(&world, "ConfigMap", "front").await?;
     assert_eq!(front["data"]["value"], "1");
@@ -41,7 +44,6 @@ async fn a_new_object_is_made_with_our_marks_after_the_record_names_it() -> Resu
         "Synced"
     );
 
-    let record = path("Record", &world.apps, APP);
     let uid = &front["metadata"]["uid"];
     world
         .kube
@@ -60,22 +62,16 @@ async fn a_new_object_is_made_with_our_marks_after_the_record_names_it() -> Resu
             },
         )
         .await?;
-    let requests = world.requests_since(begin?).await?;
-    let first = |ending: &str, verbs: &[&str]| {
-        requests.iter().position(|request| {
-            verbs.contains(&request.verb.as_str())
-                && request.uri.contains(ending)
-                && request.code < 300
-        })
+    // The log has a request when it is answered, and the object is asked for after the record's answer.
+    let writes = world.writes_since(begin).await?;
+    let first = |resource: &str| {
+        writes
+            .iter()
+            .position(|w| w.resource == resource && w.code < 300)
     };
-    // The log is written when a request is answered, and the object is asked for only after the record's answer.
-    if let (Some(named), Some(made)) = (
-        first("/records", &["create", "patch", "update"]),
-        first("/configmaps/front", &["patch"]),
-    ) {
-        assert!(named < made, "{requests:?}");
-    }
-    assert!(world.kube.get(&record).await?.is_some());
+    let named = first("records").context("a record was written")?;
+    let made = first("configmaps").context("an object was written")?;
+    assert!(named < made, "{writes:#?}");
     Ok(())
 }
 
@@ -223,7 +219,7 @@ async fn a_commit_without_any_object_is_held_until_it_is_allowed() -> Result<()>
     let allow = json!({"spec": {"syncPolicy": {"automated": {"allowEmpty": true}}}});
     world
         .kube
-        .patch(&super::application(&world, APP), allow, "hand")
+        .patch(&application(&world, APP), allow, "hand")
         .await?;
     absent(&world, "ConfigMap", "front").await?;
     Ok(())
@@ -244,5 +240,41 @@ async fn a_folder_that_is_gone_from_git_prunes_nothing() -> Result<()> {
     live(&world, "ConfigMap", "front").await?;
     let writes = of_objects(world.writes_since(mark).await?);
     assert!(writes.is_empty(), "{writes:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_is_pointed_at_another_namespace_moves_there() -> Result<()> {
+    let world = settled("move", &[config_map("front", "1")]).await?;
+    let other = format!("{}-other", world.target);
+    world.kube.namespace(&other).await?;
+    let there = json!({"spec": {"destination": {"namespace": other}}});
+    world
+        .kube
+        .patch(&application(&world, APP), there, "hand")
+        .await?;
+    let what = "being made in the other namespace";
+    world
+        .kube
+        .until("ConfigMap", &other, "front", what, |object| {
+            object.is_some()
+        })
+        .await?;
+    absent(&world, "ConfigMap", "front").await?;
+    let app = world
+        .app(APP, "being Synced there", |app| {
+            app["status"]["sync"]["status"] == "Synced"
+                && row(app, "ConfigMap", "front")
+                    .is_some_and(|row| row["namespace"] == other.as_str())
+        })
+        .await?;
+    assert_eq!(app["status"]["resources"].as_array().map(Vec::len), Some(1));
+    assert!(
+        world
+            .kube
+            .get(&path("ConfigMap", &other, "front"))
+            .await?
+            .is_some()
+    );
     Ok(())
 }

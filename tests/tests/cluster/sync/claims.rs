@@ -175,3 +175,58 @@ async fn an_app_that_is_made_again_takes_up_what_the_old_one_left() -> Result<()
     caught_up(&world, "ConfigMap", "front").await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_goes_leaves_to_another_what_that_one_has_in_git_too() -> Result<()> {
+    let (shared, own) = (config_map("shared", "1"), config_map("own", "1"));
+    let world = settled_as("inherit", &[shared, own], |app| {
+        app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    })
+    .await?;
+    let before = live(&world, "ConfigMap", "shared").await?;
+    push(&world.repository, "second", &[config_map("shared", "2")])?;
+    world
+        .kube
+        .create(&world.application("second", "second"))
+        .await?;
+    world
+        .condition("second", "SharedResourceWarning", "shared")
+        .await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .kube
+        .until("Application", &world.apps, APP, "being gone", |app| {
+            app.is_none()
+        })
+        .await?;
+    assert!(world.object("ConfigMap", "own").await?.is_none());
+    let after = holds(&world, "ConfigMap", "shared", "/data/value", json!("2")).await?;
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    world
+        .app("second", "being Synced", |app| {
+            app["status"]["sync"]["status"] == "Synced"
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_whose_repository_is_gone_can_still_be_deleted_with_its_objects() -> Result<()> {
+    let world = settled_as("leavegone", &[config_map("front", "1")], |app| {
+        app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    })
+    .await?;
+    let name = world.repository.url.rsplit('/').next().unwrap_or_default();
+    let bare = world.plane.address.git_root.join(name);
+    std::fs::rename(&bare, bare.with_extension("aside"))?;
+    world.condition(APP, "ComparisonError", "").await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .kube
+        .until("Application", &world.apps, APP, "being gone", |app| {
+            app.is_none()
+        })
+        .await?;
+    assert!(world.object("ConfigMap", "front").await?.is_none());
+    Ok(())
+}

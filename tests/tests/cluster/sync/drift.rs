@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    APP, at, caught_up, config_map, deployment, holds, live, of_objects, polled, push, settled,
-    settled_as, to,
+    APP, application, at, caught_up, config_map, deployment, holds, live, of_objects, polled, push,
+    settled, settled_as, to,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -259,6 +259,158 @@ async fn drift_that_policy_only_reports_is_said_and_left() -> Result<()> {
     assert_eq!(
         live(&world, "ConfigMap", "front").await?["data"]["value"],
         "by hand"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ignore_differences_count_from_when_they_are_written() -> Result<()> {
+    let world = settled(
+        "ignorenow",
+        &[config_map("front", "1"), config_map("sentinel", "1")],
+    )
+    .await?;
+    let rules = json!([{"kind": "ConfigMap", "name": "front", "jsonPointers": ["/data/value"]}]);
+    let ignore = json!({"spec": {"ignoreDifferences": rules}});
+    world
+        .kube
+        .patch(&application(&world, APP), ignore, "hand")
+        .await?;
+    polled(&world, 2).await?;
+    let mark = world.mark().await?;
+    let tuned = json!({"data": {"value": "tuned"}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "front"), tuned, "tuner")
+        .await?;
+    caught_up(&world, "ConfigMap", "sentinel").await?;
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(to(&writes, "/configmaps/front").is_empty(), "{writes:#?}");
+    assert_eq!(
+        live(&world, "ConfigMap", "front").await?["data"]["value"],
+        "tuned"
+    );
+
+    // And no longer from when they are gone.
+    let none = json!({"spec": {"ignoreDifferences": null}});
+    world
+        .kube
+        .patch(&application(&world, APP), none, "hand")
+        .await?;
+    holds(&world, "ConfigMap", "front", "/data/value", json!("1")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ignored_differences_survive_a_sync_from_when_the_app_says_so() -> Result<()> {
+    let world = settled_as("respect", &[config_map("front", "1")], |app| {
+        app["spec"]["ignoreDifferences"] =
+            json!([{"kind": "ConfigMap", "jsonPointers": ["/data/value"]}]);
+    })
+    .await?;
+    let respect =
+        json!({"spec": {"syncPolicy": {"syncOptions": ["RespectIgnoreDifferences=true"]}}});
+    world
+        .kube
+        .patch(&application(&world, APP), respect, "hand")
+        .await?;
+    polled(&world, 2).await?;
+    let tuned = json!({"data": {"value": "tuned"}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "front"), tuned, "tuner")
+        .await?;
+    // Another field is put back by an apply of the whole object, and so is a commit brought.
+    caught_up(&world, "ConfigMap", "front").await?;
+    assert_eq!(
+        live(&world, "ConfigMap", "front").await?["data"]["value"],
+        "tuned"
+    );
+    let mut changed = config_map("front", "2");
+    changed["data"]["more"] = json!("of git");
+    push(&world.repository, APP, &[changed.clone()])?;
+    let front = holds(&world, "ConfigMap", "front", "/data/more", json!("of git")).await?;
+    assert_eq!(front["data"]["value"], "tuned");
+
+    // Without the option a sync brings git's value, whatever counts as drift.
+    let no_respect = json!({"spec": {"syncPolicy": {"syncOptions": []}}});
+    world
+        .kube
+        .patch(&application(&world, APP), no_respect, "hand")
+        .await?;
+    changed["data"]["more"] = json!("of git again");
+    push(&world.repository, APP, &[changed])?;
+    let front = holds(
+        &world,
+        "ConfigMap",
+        "front",
+        "/data/more",
+        json!("of git again"),
+    )
+    .await?;
+    assert_eq!(front["data"]["value"], "2");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reported_drift_ends_when_it_is_said_to_be_ignored() -> Result<()> {
+    let world = settled_as("accepted", &[config_map("front", "1")], |app| {
+        app["spec"]["syncPolicy"]["automated"]["selfHeal"] = json!(false);
+    })
+    .await?;
+    let tuned = json!({"data": {"value": "tuned"}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "front"), tuned, "tuner")
+        .await?;
+    let is = |status: &'static str| {
+        move |app: &serde_json::Value| app["status"]["sync"]["status"] == status
+    };
+    world.app(APP, "being OutOfSync", is("OutOfSync")).await?;
+    let mark = world.mark().await?;
+    let rules = json!([{"kind": "ConfigMap", "jsonPointers": ["/data/value"]}]);
+    let ignore = json!({"spec": {"ignoreDifferences": rules}});
+    world
+        .kube
+        .patch(&application(&world, APP), ignore, "hand")
+        .await?;
+    world.app(APP, "being Synced", is("Synced")).await?;
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert_eq!(
+        live(&world, "ConfigMap", "front").await?["data"]["value"],
+        "tuned"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn differences_that_came_to_be_ignored_while_nobody_ran_are_left_at_the_next_start()
+-> Result<()> {
+    let objects = [config_map("front", "1"), config_map("sentinel", "1")];
+    let mut world = settled("ignorestart", &objects).await?;
+    polled(&world, 2).await?;
+    world.daemon().terminate()?;
+    let tuned = json!({"data": {"value": "tuned"}});
+    world
+        .kube
+        .patch(&at(&world, "ConfigMap", "front"), tuned, "tuner")
+        .await?;
+    let rules = json!([{"kind": "ConfigMap", "name": "front", "jsonPointers": ["/data/value"]}]);
+    let ignore = json!({"spec": {"ignoreDifferences": rules}});
+    world
+        .kube
+        .patch(&application(&world, APP), ignore, "hand")
+        .await?;
+    let mark = world.mark().await?;
+    world.start()?;
+    polled(&world, 1).await?;
+    caught_up(&world, "ConfigMap", "sentinel").await?;
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(to(&writes, "/configmaps/front").is_empty(), "{writes:#?}");
+    assert_eq!(
+        live(&world, "ConfigMap", "front").await?["data"]["value"],
+        "tuned"
     );
     Ok(())
 }

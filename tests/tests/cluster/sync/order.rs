@@ -185,3 +185,49 @@ async fn what_left_git_is_deleted_after_what_is_new_and_the_last_wave_first() ->
     world.synced(APP, &revision).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_somebody_deleted_is_made_again_with_its_content_and_without_hammering()
+-> Result<()> {
+    let world = lockstep_tests::World::started("nsgone").await?;
+    let namespace = format!("{}-new", world.target);
+    let revision = push(&world.repository, APP, &[config_map("front", "1")])?;
+    let mut app = world.application(APP, APP);
+    app["spec"]["destination"]["namespace"] = json!(namespace);
+    app["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true"]);
+    world.kube.create(&app).await?;
+    world.synced(APP, &revision).await?;
+
+    let mark = world.mark().await?;
+    let at = path("Namespace", "", &namespace);
+    let old = world.kube.must(&at).await?["metadata"]["uid"].clone();
+    let front = world
+        .kube
+        .must(&path("ConfigMap", &namespace, "front"))
+        .await?["metadata"]["uid"]
+        .clone();
+    world.kube.delete(&at).await?;
+    let is_new = |uid: serde_json::Value| {
+        move |object: Option<&serde_json::Value>| {
+            object.is_some_and(|object| object["metadata"]["uid"] != uid)
+        }
+    };
+    world
+        .kube
+        .until("Namespace", "", &namespace, "another uid", is_new(old))
+        .await?;
+    world
+        .kube
+        .until(
+            "ConfigMap",
+            &namespace,
+            "front",
+            "another uid",
+            is_new(front),
+        )
+        .await?;
+    world.synced(APP, &revision).await?;
+    let writes = super::of_objects(world.writes_since(mark).await?);
+    assert!(writes.len() < 20, "{writes:#?}");
+    Ok(())
+}
