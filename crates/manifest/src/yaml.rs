@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use node::{Content, Node, NotJson, Pair, Scalar, Tag};
+pub use node::{Content, Node, NotJson, Pair, Scalar, Style, Tag};
 pub use write::{print_manifests, print_value};
 
 use crate::object::{Manifest, Place};

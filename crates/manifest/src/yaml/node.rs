@@ -24,6 +24,19 @@ pub enum Tag {
     Date,
 }
 
+/// How a scalar was written. A value that is merged into its place is written so, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Style {
+    /// Without quotes.
+    Plain,
+    /// In quotes of either kind.
+    Quoted,
+    /// As a block, line by line (`|`).
+    Literal,
+    /// As a block whose lines are joined (`>`).
+    Folded,
+}
+
 /// A value without parts: what it is, and its text as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scalar {
@@ -31,8 +44,8 @@ pub struct Scalar {
     pub tag: Tag,
     /// Its text, without quotes and escapes.
     pub text: String,
-    /// It was written as a folded block (`>`), which the reference does not copy faithfully.
-    pub folded: bool,
+    /// How it was written.
+    pub style: Style,
 }
 
 impl Scalar {
@@ -46,7 +59,7 @@ impl Scalar {
         Self {
             tag,
             text: text.into(),
-            folded: false,
+            style: Style::Plain,
         }
     }
 }
@@ -80,6 +93,8 @@ pub struct Node {
     pub content: Content,
     /// Where it was written, or what set it last.
     pub place: Place,
+    /// Values of one object with the same link other than 0 change together; see kustomize's labels.
+    pub link: u32,
 }
 
 /// A value that JSON does not have.
@@ -95,7 +110,11 @@ pub struct NotJson {
 impl Node {
     /// A node from its parts.
     pub fn new(content: Content, place: Place) -> Self {
-        Self { content, place }
+        Self {
+            content,
+            place,
+            link: 0,
+        }
     }
 
     /// A text.

@@ -10,7 +10,7 @@ use granit_parser::{
 
 use super::node::binary;
 use super::scalar;
-use super::{Content, Dialect, Limits, Node, Pair, Scalar, Tag, YamlError};
+use super::{Content, Dialect, Limits, Node, Pair, Scalar, Style, Tag, YamlError};
 use crate::object::Place;
 
 pub(super) struct Reader<'l> {
@@ -259,7 +259,7 @@ impl<'l> Reader<'l> {
         Ok(Scalar {
             tag,
             text: text.into_owned(),
-            folded: style == ScalarStyle::Folded,
+            style: written(style),
         })
     }
 
@@ -403,14 +403,20 @@ impl<'l> Reader<'l> {
                 }
                 Some((scalar, place)) => {
                     let again = if pairs.len() < SMALL_MAP {
-                        pairs.iter().position(|pair| pair.key == scalar)
+                        pairs.iter().position(|pair| {
+                            pair.key.text == scalar.text && pair.key.tag == scalar.tag
+                        })
                     } else {
                         if seen.is_empty() {
                             seen.extend(pairs.iter().map(|pair| pair.key.text.clone()));
                         }
                         let new = seen.insert(scalar.text.clone());
                         (!new)
-                            .then(|| pairs.iter().position(|pair| pair.key == scalar))
+                            .then(|| {
+                                pairs.iter().position(|pair| {
+                                    pair.key.text == scalar.text && pair.key.tag == scalar.tag
+                                })
+                            })
                             .flatten()
                     };
                     match again.and_then(|at| pairs.get_mut(at)) {
@@ -438,6 +444,15 @@ impl<'l> Reader<'l> {
             },
         }
         Ok(())
+    }
+}
+
+fn written(style: ScalarStyle) -> Style {
+    match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
+        ScalarStyle::Literal => Style::Literal,
+        ScalarStyle::Folded => Style::Folded,
     }
 }
 

@@ -80,10 +80,7 @@ fn a_billion_laughs_are_stopped_by_the_budget() {
     let mut text = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
     for level in 1..12 {
         let above = format!("*a{}", level - 1);
-        text.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            vec![above; 9].join(", ")
-        ));
+        let _ = writeln!(text, "a{level}: &a{level} [{}]", vec![above; 9].join(", "));
     }
     let error = fails(Dialect::Kustomize, &text, &Limits::default());
     assert!(error.message.contains("values"), "{error}");

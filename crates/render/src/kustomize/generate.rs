@@ -281,18 +281,14 @@ pub(crate) fn absorb(
         let old_map = old.node.at(&["metadata", field]).cloned();
         let new_map = new.node.at(&["metadata", field]).cloned();
         if let (Some(map), Some(metadata)) =
-            (united(old_map, new_map, true), new.node.get_mut("metadata"))
+            (united(old_map, new_map), new.node.get_mut("metadata"))
         {
             metadata.set(field, map);
         }
     }
     if generator.behavior == "merge" {
         for field in ["data", "binaryData"] {
-            let map = united(
-                old.node.get(field).cloned(),
-                new.node.get(field).cloned(),
-                true,
-            );
+            let map = united(old.node.get(field).cloned(), new.node.get(field).cloned());
             if let Some(map) = map {
                 new.node.set(field, map);
             }
@@ -313,7 +309,7 @@ pub(crate) fn absorb(
 }
 
 /// Two maps of texts as one, the second winning. Values that were no texts become such.
-fn united(old: Option<Node>, new: Option<Node>, texts: bool) -> Option<Node> {
+fn united(old: Option<Node>, new: Option<Node>) -> Option<Node> {
     let mut map = match (old, new) {
         (None, None) => return None,
         (Some(one), None) | (None, Some(one)) => one,
@@ -327,14 +323,13 @@ fn united(old: Option<Node>, new: Option<Node>, texts: bool) -> Option<Node> {
         }
         (Some(_), Some(new)) => new,
     };
-    if texts {
-        for pair in map.as_map_mut().into_iter().flatten() {
-            if let Content::Scalar(scalar) = &mut pair.value.content {
-                if scalar.tag == Tag::Null {
-                    scalar.text.clear();
-                }
-                scalar.tag = Tag::Text;
+    for pair in map.as_map_mut().into_iter().flatten() {
+        pair.value.link = 0;
+        if let Content::Scalar(scalar) = &mut pair.value.content {
+            if scalar.tag == Tag::Null {
+                scalar.text.clear();
             }
+            scalar.tag = Tag::Text;
         }
     }
     Some(map)

@@ -121,6 +121,7 @@ fn values(node: &Node) -> usize {
 }
 
 fn through_json(node: &mut Node) -> Result<(), RenderError> {
+    node.link = 0;
     match &mut node.content {
         Content::List(items) => items.iter_mut().try_for_each(through_json),
         Content::Map(pairs) => pairs.iter_mut().try_for_each(|pair| {

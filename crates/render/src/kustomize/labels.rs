@@ -88,6 +88,10 @@ pub(crate) fn set_all(
     }
     for resource in all.resources.list_mut() {
         let gvk = resource.gvk();
+        let links: Vec<u32> = pairs
+            .iter()
+            .map(|(_, value)| resource.link(&value.text))
+            .collect();
         for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
             spec.each(&mut resource.node, Make::Map, &first.place, &mut |node| {
                 if node.is_null() {
@@ -100,12 +104,15 @@ pub(crate) fn set_all(
                     );
                     return Err(RenderError::invalid(&node.place, what));
                 }
-                for (key, value) in pairs {
-                    node.set(key, Node::text(&*value.text, value.place.clone()));
+                for ((key, value), link) in pairs.iter().zip(&links) {
+                    let mut new = Node::text(&*value.text, value.place.clone());
+                    new.link = node.get(key).map_or(*link, |old| old.link);
+                    node.set(key, new);
                 }
                 Ok(())
             })?;
         }
+        resource.settle_links();
     }
     Ok(())
 }

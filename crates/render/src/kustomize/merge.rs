@@ -1,7 +1,7 @@
 //! Strategic merge, as the reference does it.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Node};
+use lockstep_manifest::yaml::{Content, Node, Style, Tag};
 
 use super::resource::Gvk;
 use super::schema::{ListRule, Own, Schema};
@@ -52,6 +52,19 @@ fn directive(patch: &Node) -> Result<Directive, RenderError> {
     }
 }
 
+/// A scalar put where another one stands is written as that one was: in quotes, a number is a text.
+fn scalar_into(dest: &Node, patch: &Node) -> Node {
+    let mut new = patch.clone();
+    new.link = dest.link;
+    if let (Content::Scalar(new), Some(old)) = (&mut new.content, dest.as_scalar()) {
+        new.style = old.style;
+        if old.style != Style::Plain {
+            new.tag = Tag::Text;
+        }
+    }
+    new
+}
+
 fn mismatch(patch: &Node, dest: &Node) -> RenderError {
     RenderError::invalid_hint(
         &patch.place,
@@ -89,7 +102,8 @@ impl<'o> Merge<'o> {
             Content::Scalar(_) if patch.is_null() => Ok(None),
             Content::Scalar(_) => match dest {
                 Some(dest) if dest.as_scalar().is_none() => Err(mismatch(patch, &dest)),
-                _ => Ok(Some(patch.clone())),
+                Some(dest) => Ok(Some(scalar_into(&dest, patch))),
+                None => Ok(Some(patch.clone())),
             },
             Content::Map(_) => {
                 let (dest, new) = match (directive(patch)?, dest) {
@@ -341,7 +355,7 @@ impl<'o> Merge<'o> {
             for name in &names {
                 match item.get(name) {
                     Some(value) => {
-                        has.push(value.as_scalar().map_or("", |scalar| scalar.text.as_str()))
+                        has.push(value.as_scalar().map_or("", |scalar| scalar.text.as_str()));
                     }
                     None => merged.push(item.clone()),
                 }

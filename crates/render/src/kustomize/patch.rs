@@ -320,6 +320,7 @@ fn apply_merge(
         }
     }
     resource.node = merged;
+    resource.settle_links();
     Ok(())
 }
 

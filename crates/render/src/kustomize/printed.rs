@@ -1,6 +1,6 @@
 //! What the reference's way through YAML, JSON and YAML does to values, beyond what numbers and dates become.
 
-use lockstep_manifest::yaml::{Content, Node, Scalar, Tag};
+use lockstep_manifest::yaml::{Content, Node, Scalar, Style, Tag};
 
 /// Makes an object's values those that the reference prints.
 pub(crate) fn finish(node: &mut Node) {
@@ -49,10 +49,10 @@ fn texts(node: &mut Node) {
 
 /// Takes a folded block to what the reference makes of it the first time it writes it.
 pub(crate) fn refold(scalar: &mut Scalar) {
-    if scalar.folded && scalar.text.contains('\n') {
+    if scalar.style == Style::Folded && scalar.text.contains('\n') {
         scalar.text = refolded(&scalar.text);
     }
-    scalar.folded = false;
+    scalar.style = Style::Plain;
 }
 
 /// A folded block written and read again by the reference's emitter.

@@ -1,7 +1,7 @@
 //! One object on its way through a build: its tree, and every name it had.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Node, Tag};
+use lockstep_manifest::yaml::{Content, Node, Scalar, Tag};
 
 use super::scope;
 use crate::error::RenderError;
@@ -138,6 +138,8 @@ pub(crate) struct Resource {
     pub(crate) hashed: bool,
     pub(crate) origin: Option<Origin>,
     pub(crate) changed_by: Vec<Origin>,
+    /// Values that stand in several fields and change together, by their links.
+    pub(crate) linked: Vec<(u32, Scalar)>,
     /// Names of the variables that take a field of it.
     pub(crate) variables: Vec<String>,
 }
@@ -152,6 +154,7 @@ impl Resource {
             hashed: false,
             origin: None,
             changed_by: Vec::new(),
+            linked: Vec::new(),
             variables: Vec::new(),
         }
     }
@@ -333,5 +336,62 @@ impl Resource {
     /// A cheap question before ids are made: is or was it of this kind?
     pub(crate) fn kind_may_be(&self, kind: &str) -> bool {
         self.kind() == kind || self.past.iter().any(|past| past.kind == kind)
+    }
+}
+
+impl Resource {
+    /// A new link for a value that is about to be put into several fields.
+    ///
+    /// The reference puts one and the same value into all fields that a label is new in, and whoever sets it in one
+    /// of them later sets it in all: an overlay's label without selectors changes the selectors that its base made.
+    pub(crate) fn link(&mut self, value: &str) -> u32 {
+        let link = self.linked.last().map_or(0, |(last, _)| *last) + 1;
+        self.linked.push((link, Scalar::text(value)));
+        link
+    }
+
+    /// Makes linked values equal again after one of them may have changed.
+    pub(crate) fn settle_links(&mut self) {
+        if self.linked.is_empty() {
+            return;
+        }
+        let mut changed: Vec<(u32, Node)> = Vec::new();
+        visit_linked(&mut self.node, &mut |node| {
+            let known = self
+                .linked
+                .iter()
+                .find(|(link, _)| *link == node.link)
+                .map(|(_, value)| value);
+            let same = |a: &Scalar, b: &Scalar| a.text == b.text && a.tag == b.tag;
+            if !known.is_none_or(|known| node.as_scalar().is_none_or(|now| same(now, known))) {
+                changed.push((node.link, node.clone()));
+            }
+        });
+        for (link, new) in changed {
+            if let (Some(slot), Some(scalar)) = (
+                self.linked.iter_mut().find(|(known, _)| *known == link),
+                new.as_scalar(),
+            ) {
+                slot.1 = scalar.clone();
+            }
+            visit_linked(&mut self.node, &mut |node| {
+                if node.link == link {
+                    *node = new.clone();
+                }
+            });
+        }
+    }
+}
+
+fn visit_linked(node: &mut Node, visit: &mut impl FnMut(&mut Node)) {
+    if node.link != 0 {
+        visit(node);
+    }
+    match &mut node.content {
+        Content::Scalar(_) => {}
+        Content::List(items) => items.iter_mut().for_each(|item| visit_linked(item, visit)),
+        Content::Map(pairs) => pairs
+            .iter_mut()
+            .for_each(|pair| visit_linked(&mut pair.value, visit)),
     }
 }
