@@ -7,9 +7,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
 
-/// What stands above the definitions, so that nobody edits them by hand.
-const HEADER: &str = "# Printed by `lockstep crds` from the Rust types.\n";
-
 /// Prints the custom resource definitions.
 pub(super) fn run(screen: &Screen) -> Result<Exit, Failure> {
     let crds: Result<Vec<Manifest>, _> = lockstep_app::v1alpha1::crds()
@@ -24,7 +21,6 @@ pub(super) fn run(screen: &Screen) -> Result<Exit, Failure> {
         )
         .why(error.to_string())
     })?;
-    screen.raw(HEADER);
     screen.raw(&print_manifests(&crds));
     Ok(Exit::Yes)
 }
