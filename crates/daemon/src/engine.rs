@@ -155,6 +155,7 @@ pub(crate) struct Engine {
     wakes: BTreeMap<AppKey, Timestamp>,
     dirty: BTreeSet<AppKey>,
     publications: HashMap<AppKey, Publication>,
+    publishing: usize,
     repositories: BTreeMap<RemoteUrl, RepositoryView>,
     polls: BTreeMap<RemoteUrl, Timestamp>,
     polls_are_stale: bool,
@@ -220,6 +221,7 @@ impl Engine {
             wakes: BTreeMap::new(),
             dirty: BTreeSet::new(),
             publications: HashMap::new(),
+            publishing: 0,
             repositories: BTreeMap::new(),
             polls: BTreeMap::new(),
             polls_are_stale: true,
@@ -468,11 +470,7 @@ impl Engine {
             .may_act()
             .then(|| self.polls.values().min().copied())
             .flatten();
-        let due = self
-            .publications
-            .values()
-            .filter_map(Publication::due)
-            .min();
+        let due = self.next_publication();
         let next = [wakes, polls, due].into_iter().flatten().min();
         let Some(next) = next else {
             return Duration::from_hours(1);

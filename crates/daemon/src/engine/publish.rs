@@ -25,6 +25,11 @@ const OVER: Duration = Duration::from_millis(50);
 const CALM: Duration = Duration::from_millis(500);
 /// A sync that runs is told of when it has run this long: most are over before.
 const RUNNING: Duration = Duration::from_secs(2);
+/// A commit that changed nothing here is told of when there is time: one push makes it news for every app of its
+/// repository, and the next push follows soon.
+const NO_HURRY: Duration = Duration::from_secs(3);
+/// Statuses that are on their way at once. Objects share the API server with them, and matter more.
+const IN_FLIGHT: usize = 16;
 /// How long saying goodbye may take, all apps together.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -75,13 +80,17 @@ impl Publication {
             .as_ref()
             .is_some_and(|o| o.phase == OperationPhase::Running);
         let moved = self.last["sync"]["status"] != wanted["sync"]["status"]
-            || self.last["sync"]["revision"] != wanted["sync"]["revision"]
-            || self.last["lockstep"]["state"] != wanted["lockstep"]["state"];
+            || self.last["lockstep"]["state"] != wanted["lockstep"]["state"]
+            || self.last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
+        let same_health = self.last["health"]["status"] == wanted["health"]["status"];
+        let other_commit = self.last["sync"]["revision"] != wanted["sync"]["revision"];
         let settles = matches!(view.health, Health::Progressing { .. });
         let wait = if runs {
             RUNNING
         } else if moved && !settles {
             OVER
+        } else if other_commit && same_health && !moved {
+            NO_HURRY
         } else {
             CALM
         };
@@ -115,6 +124,12 @@ impl Engine {
             self.changed.remove(&at);
         }
         self.touch_board();
+    }
+
+    /// When the next status is to be told; none while enough of them are on their way.
+    pub(super) fn next_publication(&self) -> Option<Timestamp> {
+        let due = self.publications.values().filter_map(Publication::due).min();
+        due.filter(|_| self.publishing < IN_FLIGHT)
     }
 
     /// Publishes what changed: one board for all of it, one status for each app that has something new to say.
@@ -245,17 +260,20 @@ impl Engine {
             return;
         }
         let now = self.now;
+        let room = IN_FLIGHT.saturating_sub(self.publishing);
         let due: Vec<AppKey> = self
             .publications
             .iter()
             .filter(|(_, publication)| publication.due().is_some_and(|due| due <= now))
             .map(|(key, _)| key.clone())
+            .take(room)
             .collect();
         for key in due {
             let Some((status, extras)) = self.take_publication(&key) else {
                 continue;
             };
             let apps = self.apps.clone();
+            self.publishing += 1;
             self.spawn(async move {
                 let result = apps.publish(&key, status, extras).await;
                 let result = result.map(|_| ()).map_err(|error| error.fault());
@@ -286,6 +304,7 @@ impl Engine {
 
     pub(super) fn published(&mut self, key: &AppKey, result: Result<(), Fault>) {
         let now = self.now;
+        self.publishing = self.publishing.saturating_sub(1);
         let Some(publication) = self.publications.get_mut(key) else {
             return;
         };
