@@ -1,6 +1,8 @@
 //! The real control plane, once for a process, gone with it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -26,9 +28,18 @@ pub struct Address {
     pub git: String,
     /// The folder of bare repositories that it serves.
     pub git_root: PathBuf,
+    /// The process of each part, by its verb.
+    #[serde(default)]
+    pub pids: BTreeMap<String, u32>,
 }
 
-/// A running control plane. It ends when this value, or the process, does: its standard input is our pipe.
+/// Runs the rest of its arguments, then removes the folder that is the first of them.
+///
+/// Nobody else could: a static is not dropped, and a test that is killed does nothing any more.
+const SWEEP: &str = r#"folder=$1; shift; "$@"; code=$?; rm -rf -- "$folder"; exit $code"#;
+
+/// A running control plane. It ends when this value, or the process, does, and takes its folder along: its standard
+/// input is our pipe.
 pub struct ControlPlane {
     /// Where everything is.
     pub address: Address,
@@ -36,7 +47,7 @@ pub struct ControlPlane {
     pub program: PathBuf,
     child: Child,
     stdin: Option<ChildStdin>,
-    directory: Option<tempfile::TempDir>,
+    folder: PathBuf,
 }
 
 /// The root of the workspace.
@@ -61,7 +72,10 @@ impl ControlPlane {
         let directory = tempfile::Builder::new().prefix("lockstep-").tempdir()?;
         let git_root = directory.path().join("git");
         std::fs::create_dir_all(&git_root)?;
-        let mut child = Command::new(&program)
+        let mut child = Command::new("sh")
+            .args(["-c", SWEEP, "sh"])
+            .arg(directory.path())
+            .arg(&program)
             .arg("run")
             .arg("--audit")
             .arg("--dir")
@@ -71,8 +85,12 @@ impl ControlPlane {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
+            // Ctrl-C on a terminal reaches a whole group; this one is to end after whoever uses it.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))?;
+        // From here on the folder is the shell's to remove.
+        let folder = directory.keep();
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("the pipe was asked for")?;
         let mut line = String::new();
@@ -84,15 +102,13 @@ impl ControlPlane {
             program,
             child,
             stdin,
-            directory: Some(directory),
+            folder,
         })
     }
 
     /// The folder in which this run may put what it needs.
     pub fn folder(&self) -> &Path {
-        self.directory
-            .as_ref()
-            .map_or(Path::new("."), tempfile::TempDir::path)
+        &self.folder
     }
 }
 
@@ -114,14 +130,7 @@ static SHARED: OnceLock<ControlPlane> = OnceLock::new();
 pub fn shared() -> &'static ControlPlane {
     SHARED.get_or_init(|| {
         install_tls();
-        let mut plane = ControlPlane::start().expect("the control plane starts");
-        // Nobody would remove the folder of a static; what is in it is removed by the next line's leak-free twin:
-        // the control plane removes its own data, and the folder lies in the system's temporary one.
-        if let Some(directory) = plane.directory.take() {
-            let path = directory.keep();
-            plane.directory = tempfile::Builder::new().tempdir_in(path).ok();
-        }
-        plane
+        ControlPlane::start().expect("the control plane starts")
     })
 }
 

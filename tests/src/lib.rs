@@ -3,8 +3,10 @@
 //! Reading order: [`controlplane`] starts Kubernetes once for a process, [`kube`] talks to it as an administrator,
 //! [`git`] makes repositories that it serves, [`daemon`] runs the built `lockstep` against it, [`audit`] says which
 //! requests were made, [`world`] puts them together for one test. [`packages`] is what cargo says we are built from.
+//! [`bench`] measures.
 
 pub mod audit;
+pub mod bench;
 pub mod controlplane;
 pub mod daemon;
 pub mod git;
