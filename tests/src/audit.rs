@@ -43,18 +43,23 @@ pub struct Mark(u64);
 /// line waited for, since a line may come a moment after its answer.
 pub async fn mark(address: &Address, kube: &Kube) -> Result<Mark> {
     let marker = format!("marker-{:016x}", fresh());
+    // A log of a whole run is long; what was there before the marker was sent need not be searched.
+    let begin = std::fs::metadata(&address.audit_log)?.len();
     kube.get(&format!("/version?{marker}")).await?;
     let reading = async {
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         loop {
-            let text = std::fs::read(&address.audit_log)?;
+            let mut file = std::fs::File::open(&address.audit_log)?;
+            file.seek(SeekFrom::Start(begin))?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
             let found = text
                 .windows(marker.len())
                 .position(|window| window == marker.as_bytes());
             if let Some(at) = found {
                 let end = text[at..].iter().position(|byte| *byte == b'\n');
                 if let Some(end) = end {
-                    return Ok::<_, std::io::Error>(Mark((at + end + 1) as u64));
+                    return Ok::<_, std::io::Error>(Mark(begin + (at + end + 1) as u64));
                 }
             }
             tick.tick().await;

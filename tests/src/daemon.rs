@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,40 @@ pub struct Daemon {
     pub url: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Nothing is sent here; it is cut when the daemon's standard error is closed, which is when it ends.
+    alive: Mutex<mpsc::Receiver<()>>,
+    watchman: Watchman,
+}
+
+/// Ends the daemon when this process is gone without having done so, as after a SIGKILL.
+struct Watchman {
+    child: Child,
+    _pipe: Option<ChildStdin>,
+}
+
+impl Watchman {
+    fn over(pid: u32) -> Result<Self> {
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                "read -r never; kill -9 \"$1\"",
+                "sh",
+                &pid.to_string(),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("sh cannot be run")?;
+        let pipe = child.stdin.take();
+        Ok(Self { child, _pipe: pipe })
+    }
+
+    /// The daemon is gone, and its number may soon be somebody else's.
+    fn dismiss(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
 }
 
 /// The binary, built once for this process in the profile of this process.
@@ -99,8 +133,10 @@ impl Daemon {
         let stderr = child.stderr.take().context("the pipe was asked for")?;
         let log = Arc::new(Mutex::new(Vec::new()));
         let (said, listening) = mpsc::channel();
+        let (living, alive) = mpsc::channel();
         let kept = Arc::clone(&log);
         std::thread::spawn(move || {
+            let _living: mpsc::Sender<()> = living;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if line.contains("\"listening\"")
                     && let Ok(event) = serde_json::from_str::<Value>(&line)
@@ -117,13 +153,23 @@ impl Daemon {
                 }
             }
         });
+        let watchman = Watchman::over(child.id())?;
+        let mut daemon = Self {
+            url: String::new(),
+            child,
+            log,
+            alive: Mutex::new(alive),
+            watchman,
+        };
         if let Ok(address) = listening.recv_timeout(PATIENCE) {
-            let url = format!("http://{address}");
-            return Ok(Self { url, child, log });
+            daemon.url = format!("http://{address}");
+            return Ok(daemon);
         }
-        let _dead = child.kill();
-        let lines = log.lock().map(|log| log.join("\n")).unwrap_or_default();
-        bail!("lockstep did not begin to listen; its log:\n{lines}")
+        daemon.kill()?;
+        bail!(
+            "lockstep did not begin to listen; its log:\n{}",
+            daemon.log()
+        )
     }
 
     /// Its process id.
@@ -143,12 +189,28 @@ impl Daemon {
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        self.watchman.dismiss();
         Ok(())
     }
 
     /// Waits until it has ended, and answers with how.
+    ///
+    /// Errors: it runs on after [`PATIENCE`]; then it is killed.
     pub fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait()?)
+        let alive = self
+            .alive
+            .get_mut()
+            .map_err(|_| anyhow!("a thread panicked"))?;
+        if alive.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            self.kill()?;
+            bail!(
+                "lockstep had not ended after {PATIENCE:?}; its log:\n{}",
+                self.log()
+            );
+        }
+        let status = self.child.wait()?;
+        self.watchman.dismiss();
+        Ok(status)
     }
 
     /// SIGTERM; answers with how it ended and how long that took.
@@ -160,7 +222,7 @@ impl Daemon {
         if !status.success() {
             bail!("the signal could not be sent");
         }
-        Ok((self.child.wait()?, begun.elapsed()))
+        Ok((self.ended()?, begun.elapsed()))
     }
 }
 
@@ -169,5 +231,6 @@ impl Drop for Daemon {
         // Already gone is as good as killed.
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+        self.watchman.dismiss();
     }
 }

@@ -68,8 +68,8 @@ impl World {
         kube.namespace(&apps).await?;
         kube.namespace(&target).await?;
         let folder = tempfile::Builder::new()
-            .prefix("lockstep-world-")
-            .tempdir()?;
+            .prefix("world-")
+            .tempdir_in(plane.folder())?;
         let repository =
             Repository::new(&plane.address, folder.path(), &format!("{name}-{number}"))?;
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {
@@ -193,13 +193,20 @@ impl World {
             .daemon
             .as_ref()
             .map_or("http://127.0.0.1:9", |daemon| &daemon.url);
-        let done = Command::new(binary()?)
+        let limit = PATIENCE.as_secs().to_string();
+        let done = Command::new("timeout")
+            .args(["--kill-after=5", &limit])
+            .arg(binary()?)
             .args(arguments)
             .env("LOCKSTEP_SERVER", server)
             .env("LOCKSTEP_TOKEN", TOKEN)
             .env("NO_COLOR", "1")
             .current_dir(self.folder.path())
             .output()?;
+        if done.status.code() == Some(124) {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            bail!("lockstep {arguments:?} had not ended after {PATIENCE:?}; it said {said:?}");
+        }
         Ok(Said {
             code: done.status.code(),
             out: String::from_utf8(done.stdout)?,
@@ -314,7 +321,10 @@ impl World {
         let Some(daemon) = &self.daemon else {
             bail!("the test starts its daemon first")
         };
-        let mut request = self.client.request(method, format!("{}{path}", daemon.url));
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", daemon.url))
+            .timeout(PATIENCE);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -323,9 +333,9 @@ impl World {
                 .header("Content-Type", "application/json")
                 .body(body.to_string());
         }
-        let answer = request.send().await?;
+        let answer = request.send().await.with_context(|| self.log())?;
         let status = answer.status();
-        let text = answer.text().await?;
+        let text = answer.text().await.with_context(|| self.log())?;
         Ok((
             status,
             serde_json::from_str(&text).unwrap_or(Value::String(text)),

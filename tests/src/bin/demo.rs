@@ -17,6 +17,7 @@ use lockstep_tests::kube::{Kube, path};
 use lockstep_tests::world::{prepare, sha256};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 const APPS: &str = "argocd";
 
@@ -30,8 +31,21 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(show(check)) {
-        Ok(failed) if failed == 0 => ExitCode::SUCCESS,
+    // At any moment: whatever runs by then is dropped, and ends.
+    let shown = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            ended = asked_to_end() => {
+                ended?;
+                println!("\nTaking everything away again.");
+                if check { bail!("it was interrupted") }
+                Ok(0)
+            }
+            failed = show(check) => failed,
+        }
+    });
+    match shown {
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("demo: {error:#}");
@@ -93,9 +107,17 @@ async fn show(check: bool) -> Result<usize> {
         return Ok(failed);
     }
     demo.invite();
-    tokio::signal::ctrl_c().await?;
-    println!("\nTaking everything away again.");
-    Ok(failed)
+    std::future::pending().await
+}
+
+/// Waits for Ctrl-C, or for a `kill` without a number.
+async fn asked_to_end() -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
+    Ok(())
 }
 
 impl Demo {
