@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lockstep_app::Fault;
-use lockstep_app::app::{App, AppKey, RemoteUrl};
+use lockstep_app::app::{App, AppKey, RemoteUrl, Revision};
 use lockstep_app::config::Config;
 use lockstep_app::credentials::Logins;
 use lockstep_app::project::Project;
@@ -151,6 +151,8 @@ pub(crate) struct Engine {
     wants: HashMap<AppKey, Arc<Desired>>,
     wanted: HashMap<ObjectId, BTreeSet<AppKey>>,
     memos: HashMap<AppKey, RenderMemo>,
+    /// By remote: the apps that are finding out what their commit wants.
+    looking: HashMap<RemoteUrl, BTreeSet<AppKey>>,
 
     wakes: BTreeMap<AppKey, Timestamp>,
     dirty: BTreeSet<AppKey>,
@@ -218,6 +220,7 @@ impl Engine {
             wants: HashMap::new(),
             wanted: HashMap::new(),
             memos: HashMap::new(),
+            looking: HashMap::new(),
             wakes: BTreeMap::new(),
             dirty: BTreeSet::new(),
             publications: HashMap::new(),
@@ -320,9 +323,50 @@ impl Engine {
         {
             self.register_wants(key, Some(Arc::clone(&slot.desired)));
         }
+        if let Event::Resolved {
+            result: Ok(revision),
+            ..
+        } = &event
+        {
+            self.rouse_siblings(key, revision);
+        }
         self.step(key, event);
         if lost {
             self.read_record(key);
+        }
+    }
+
+    /// One app has found a new commit: the others of its branch look as well, before this one acts on it.
+    fn rouse_siblings(&mut self, key: &AppKey, revision: &Revision) {
+        if self
+            .lives
+            .get(key)
+            .is_none_or(|life| life.target() == Some(revision))
+        {
+            return;
+        }
+        let Some(source) = self.names.get(key).and_then(|app| app.sources.first()) else {
+            return;
+        };
+        let (remote, target) = (source.remote.clone(), source.target.clone());
+        let siblings: Vec<AppKey> = self
+            .names
+            .values()
+            .filter(|app| app.key != *key)
+            .filter(|app| {
+                app.sources
+                    .first()
+                    .is_some_and(|s| s.remote == remote && s.target == target)
+            })
+            .map(|app| app.key.clone())
+            .filter(|other| {
+                self.lives.get(other).is_some_and(|life| {
+                    !life.is_looking() && life.target().is_some_and(|known| known != revision)
+                })
+            })
+            .collect();
+        for sibling in siblings {
+            self.step(&sibling, Event::Poke(Look::Source));
         }
     }
 
@@ -335,7 +379,7 @@ impl Engine {
         let Some(mut life) = self.lives.remove(key) else {
             return;
         };
-        let effects = self.in_world(|world| life.step(event, world));
+        let effects = self.in_world(key, |world| life.step(event, world));
         self.after(key, life, effects, refs);
     }
 
@@ -348,6 +392,7 @@ impl Engine {
         refs: Option<&Arc<Refs>>,
     ) {
         let changes = life.take_inventory_changes();
+        self.note_looking(key, life.is_looking());
         for (_, since) in life.take_healed() {
             let took = self.now.duration_since(since);
             self.metrics.healed(took.as_secs_f64().max(0.0));
@@ -360,7 +405,7 @@ impl Engine {
         }
     }
 
-    fn in_world<T>(&self, with: impl FnOnce(&World<'_>) -> T) -> T {
+    fn in_world<T>(&self, me: &AppKey, with: impl FnOnce(&World<'_>) -> T) -> T {
         let kinds = |kind: &GroupKind| self.kinds.view(kind);
         let owner = |id: &ObjectId| {
             self.owners.get(id).map(|owner| {
@@ -378,6 +423,11 @@ impl Engine {
                 .and_then(|keys| keys.iter().find(|other| *other != me))
                 .map(|other| other.name.clone())
         };
+        let remote = self.remote_of(me);
+        let others_looking = || {
+            let looking = remote.as_ref().and_then(|remote| self.looking.get(remote));
+            looking.is_some_and(|keys| keys.iter().any(|other| other != me))
+        };
         with(&World {
             now: self.now,
             leading: self.may_act(),
@@ -388,6 +438,7 @@ impl Engine {
                 .then_some(&self.namespaces),
             owner: &owner,
             wanted_by: &wanted_by,
+            others_looking: &others_looking,
         })
     }
 
@@ -407,6 +458,38 @@ impl Engine {
             }
             Effect::Farewell => self.farewell(key),
             Effect::Heard => self.heard(key),
+        }
+    }
+
+    fn remote_of(&self, key: &AppKey) -> Option<RemoteUrl> {
+        let source = self.names.get(key)?.sources.first()?;
+        Some(source.remote.clone())
+    }
+
+    /// Keeps the list of who is finding out what its commit wants; when the last of a remote knows, the others may
+    /// delete what nobody has taken over.
+    fn note_looking(&mut self, key: &AppKey, is_looking: bool) {
+        let Some(remote) = self.remote_of(key) else {
+            return;
+        };
+        if is_looking {
+            self.looking.entry(remote).or_default().insert(key.clone());
+            return;
+        }
+        let Some(keys) = self.looking.get_mut(&remote) else {
+            return;
+        };
+        if keys.remove(key) && keys.is_empty() {
+            self.looking.remove(&remote);
+            let waiting: Vec<AppKey> = self
+                .lives
+                .iter()
+                .filter(|(_, life)| life.waits_for_others())
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in waiting {
+                self.wakes.insert(key, self.now);
+            }
         }
     }
 

@@ -42,6 +42,9 @@ pub struct Facts<'a> {
     pub kinds: &'a dyn Fn(&GroupKind) -> KindView,
     /// Other apps' claims.
     pub elsewhere: &'a Elsewhere,
+    /// Is another app of the same repository still finding out what its commit wants? Then what left git here may be
+    /// on its way there, and is not deleted yet.
+    pub others_looking: &'a dyn Fn() -> bool,
     /// The last tries that failed.
     pub failures: &'a BTreeMap<ObjectId, Failure>,
     /// What has been applied in the current sync: only its health holds later waves.
@@ -320,6 +323,8 @@ impl Making<'_> {
         let needs_approval = self.app.policy.deletion == DeletionPolicy::Approve;
         if needs_approval && !self.facts.approved.contains(id) {
             self.waiting.push((step, Waiting::Approval));
+        } else if !leaving && (self.facts.others_looking)() {
+            self.waiting.push((step, Waiting::Others));
         } else {
             self.steps.push(step);
         }

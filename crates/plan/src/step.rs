@@ -81,6 +81,8 @@ pub enum Waiting {
     Served(Gvk),
     /// A failed step is tried again at that moment.
     Retry(jiff::Timestamp),
+    /// The other apps of the repository are to be rendered first: one of them may have taken the object over.
+    Others,
     /// A person has to let it through.
     Approval,
     /// Drift is put back at that moment.

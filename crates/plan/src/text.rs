@@ -27,6 +27,7 @@ impl fmt::Display for Waiting {
             Self::Gone(id) => write!(f, "waits until {id} is gone"),
             Self::Served(gvk) => write!(f, "waits until the API server serves {gvk}"),
             Self::Retry(at) => write!(f, "tried again at {}", clock(*at)),
+            Self::Others => f.write_str("waits until every app of the repository is rendered"),
             Self::Approval => f.write_str("waits for a sync by a person"),
             Self::HealAt(at) => write!(f, "put back at {}", clock(*at)),
         }

@@ -242,6 +242,11 @@ impl Life {
                     let soon = world.now.checked_add(Duration::from_millis(500));
                     effects.push(Effect::WakeAt(soon.unwrap_or(world.now)));
                 }
+                Waiting::Others => {
+                    // Whoever runs us wakes us when the last of them has been rendered; this is for the lost wake.
+                    let soon = world.now.checked_add(Duration::from_secs(1));
+                    effects.push(Effect::WakeAt(soon.unwrap_or(world.now)));
+                }
                 Waiting::Applied(_)
                 | Waiting::Healthy(_)
                 | Waiting::Gone(_)

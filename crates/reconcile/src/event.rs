@@ -239,6 +239,8 @@ pub struct World<'a> {
     pub namespaces: Option<&'a BTreeSet<String>>,
     /// Which other app had this object first.
     pub owner: &'a dyn Fn(&ObjectId) -> Option<(AppKey, String)>,
+    /// Is another app of the same repository still finding out what its commit wants?
+    pub others_looking: &'a dyn Fn() -> bool,
     /// Which other app has this object in git.
     pub wanted_by: &'a dyn Fn(&AppKey, &ObjectId) -> Option<String>,
 }

@@ -392,6 +392,21 @@ impl Life {
         &self.phase
     }
 
+    /// Is it finding out what its commit wants?
+    pub fn is_looking(&self) -> bool {
+        self.looking != Looking::Idle
+    }
+
+    /// Does a deletion of its wait until the other apps of the repository are rendered?
+    pub fn waits_for_others(&self) -> bool {
+        let (Phase::Settling(plan) | Phase::Leaving(plan)) = &self.phase else {
+            return false;
+        };
+        plan.waiting
+            .iter()
+            .any(|(_, waiting)| *waiting == lockstep_plan::Waiting::Others)
+    }
+
     /// Has its record been read?
     pub fn is_recalled(&self) -> bool {
         self.record.known

@@ -61,6 +61,7 @@ impl Life {
         let facts = Facts {
             kinds: &kinds,
             elsewhere: &elsewhere,
+            others_looking: world.others_looking,
             failures: &self.failures,
             touched: &self.touched,
             drift: &self.drift,

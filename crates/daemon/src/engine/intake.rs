@@ -302,6 +302,10 @@ impl Engine {
         self.records.remove(name);
         self.wakes.remove(&key);
         self.memos.remove(&key);
+        for keys in self.looking.values_mut() {
+            keys.remove(&key);
+        }
+        self.looking.retain(|_, keys| !keys.is_empty());
         self.publications.remove(&key);
         self.register_wants(&key, None);
         self.register_inventory(&key, ids);

@@ -39,7 +39,7 @@ impl Engine {
             revision: wanted.revision,
             dry_run: wanted.dry_run,
         };
-        let answer = self.in_world(|world| life.order(order, world));
+        let answer = self.in_world(&key, |world| life.order(order, world));
         let (answer, effects) = match answer {
             Ok((id, effects)) => (Ok(id), effects),
             Err(OrderRefused::PlanChanged(now)) => (

@@ -128,7 +128,11 @@ impl Engine {
 
     /// When the next status is to be told; none while enough of them are on their way.
     pub(super) fn next_publication(&self) -> Option<Timestamp> {
-        let due = self.publications.values().filter_map(Publication::due).min();
+        let due = self
+            .publications
+            .values()
+            .filter_map(Publication::due)
+            .min();
         due.filter(|_| self.publishing < IN_FLIGHT)
     }
 

@@ -135,6 +135,7 @@ pub(crate) struct Case {
     pub(crate) inventory: Inventory,
     pub(crate) kinds: BTreeMap<GroupKind, KindView>,
     pub(crate) elsewhere: Elsewhere,
+    pub(crate) others_looking: bool,
     pub(crate) failures: BTreeMap<ObjectId, Failure>,
     pub(crate) touched: BTreeSet<ObjectId>,
     pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
@@ -185,6 +186,7 @@ impl Case {
             inventory: Inventory::default(),
             kinds: BTreeMap::new(),
             elsewhere: Elsewhere::default(),
+            others_looking: false,
             failures: BTreeMap::new(),
             touched: BTreeSet::new(),
             drift: BTreeMap::new(),
@@ -212,6 +214,7 @@ impl Case {
         let facts = Facts {
             kinds: &kinds,
             elsewhere: &self.elsewhere,
+            others_looking: &|| self.others_looking,
             failures: &self.failures,
             touched: &self.touched,
             drift: &self.drift,

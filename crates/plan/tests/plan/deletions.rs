@@ -317,3 +317,17 @@ fn a_resource_of_a_removed_definition_goes_before_the_definition() {
         ]
     );
 }
+
+#[test]
+fn what_left_git_waits_while_another_app_may_be_taking_it_over() {
+    let mut case = gone(vec![config_map("a")]);
+    case.others_looking = true;
+    assert_eq!(
+        case.told(),
+        [
+            "- ConfigMap shop/a: no longer in git; waits until every app of the repository is rendered"
+        ]
+    );
+    case.others_looking = false;
+    assert_eq!(case.told(), ["- ConfigMap shop/a: no longer in git"]);
+}

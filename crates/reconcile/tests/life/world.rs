@@ -535,6 +535,7 @@ impl World {
                 .find(|(_, actor)| wants(actor))
                 .map(|(key, _)| key.name.clone())
         };
+        let others_looking = || self.actors.values().any(|actor| actor.life.is_looking());
         with(&lockstep_reconcile::World {
             now: self.now,
             leading: self.leading,
@@ -542,6 +543,7 @@ impl World {
             namespaces: self.namespaces.as_ref(),
             owner: &owner,
             wanted_by: &wanted_by,
+            others_looking: &others_looking,
         })
     }
 

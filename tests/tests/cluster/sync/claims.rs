@@ -70,6 +70,52 @@ async fn of_two_apps_with_the_same_object_the_first_has_it_until_it_lets_go() ->
     Ok(())
 }
 
+/// Both apps render the commit at the same moment: the one that loses the object must not be faster at deleting than
+/// the other at wanting. Ten moves, since the order is a race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_moves_between_two_apps_in_one_commit_is_handed_over() -> Result<()> {
+    let moved = config_map("moved", "1");
+    let world = settled("moving", &[moved.clone(), config_map("own", "1")]).await?;
+    push(&world.repository, "second", &[config_map("second", "1")])?;
+    world
+        .kube
+        .create(&world.application("second", "second"))
+        .await?;
+    let revision = world.repository.git(&["rev-parse", "HEAD"])?;
+    world.synced("second", revision.trim()).await?;
+    let before = live(&world, "ConfigMap", "moved").await?;
+    for turn in 0..10 {
+        let (from, to) = if turn % 2 == 0 {
+            (APP, "second")
+        } else {
+            ("second", APP)
+        };
+        let file = world.repository.git(&["ls-files", from])?;
+        let file = file
+            .lines()
+            .find(|file| file.contains("moved"))
+            .unwrap_or_default();
+        let name = file.rsplit('/').next().unwrap_or_default();
+        world
+            .repository
+            .git(&["mv", file, &format!("{to}/{name}")])?;
+        let revision = world.repository.push("move it")?;
+        world.synced(APP, &revision).await?;
+        world.synced("second", &revision).await?;
+        let after = live(&world, "ConfigMap", "moved").await?;
+        assert_eq!(
+            after["metadata"]["uid"], before["metadata"]["uid"],
+            "move {turn}"
+        );
+        let tracking = &after["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"];
+        assert!(
+            tracking.as_str().is_some_and(|id| id.starts_with(to)),
+            "{tracking}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_with_the_finalizer_takes_its_objects_with_it_the_last_wave_first() -> Result<()> {
     let late = annotated(config_map("late", "1"), "argocd.argoproj.io/sync-wave", "1");

@@ -86,6 +86,7 @@ fn waits_for(on: &Waiting) -> String {
         Waiting::Gone(id) => format!("{} to be gone", id.short()),
         Waiting::Served(gvk) => format!("the kind {gvk} to be served"),
         Waiting::Retry(at) => format!("the next try at {}", at.strftime("%H:%M:%S")),
+        Waiting::Others => "every app of the repository to be rendered".to_owned(),
         Waiting::Approval => "a person to let it through".to_owned(),
         Waiting::HealAt(at) => format!("{}, when drift is put back", at.strftime("%H:%M:%S")),
     }
