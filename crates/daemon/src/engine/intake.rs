@@ -220,6 +220,17 @@ impl Engine {
         };
         let lowered = Application::read(object.as_ref().clone().into_value())
             .and_then(|written| lower(&written, &self.config.environments));
+        // What is wrong with its source must not keep an Application from being deleted.
+        let lowered = lowered.or_else(|errors| {
+            let last_will = object
+                .is_terminating()
+                .then(|| without_source(&object))
+                .flatten();
+            let last_will = last_will.and_then(|value| Application::read(value).ok());
+            last_will
+                .and_then(|written| lower(&written, &self.config.environments).ok())
+                .ok_or(errors)
+        });
         let event = match lowered {
             Ok(app) => {
                 self.polls_are_stale = true;
@@ -533,4 +544,18 @@ fn drop_bookkeeping(object: &mut Manifest) {
     if let Some(Value::Object(metadata)) = object.body_mut().get_mut("metadata") {
         metadata.remove("managedFields");
     }
+}
+
+/// The same Application with no more in its spec than its deletion needs: its project and where its objects are.
+fn without_source(object: &Manifest) -> Option<Value> {
+    let mut value = object.clone().into_value();
+    let spec = serde_json::json!({
+        "project": object.text(&["spec", "project"]),
+        "source": {"repoURL": "https://not-looked-at.invalid/while/leaving", "path": "."},
+        "destination": object.get(&["spec", "destination"])?,
+    });
+    let fields = value.as_object_mut()?;
+    fields.insert("spec".to_owned(), spec);
+    fields.remove("operation");
+    Some(value)
 }

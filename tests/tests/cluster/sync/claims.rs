@@ -276,3 +276,24 @@ async fn an_app_whose_repository_is_gone_can_still_be_deleted_with_its_objects()
     assert!(world.object("ConfigMap", "front").await?.is_none());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_whose_spec_became_impossible_can_still_be_deleted_with_its_objects() -> Result<()> {
+    let world = settled_as("impossible", &[config_map("a", "1")], |app| {
+        app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    })
+    .await?;
+    let app = lockstep_tests::kube::path("Application", &world.apps, APP);
+    let helm = json!({"spec": {"source": {"helm": {"releaseName": "x"}}}});
+    world.kube.patch(&app, helm, "tests").await?;
+    world.condition(APP, "InvalidSpecError", "helm").await?;
+    world.kube.delete(&app).await?;
+    world
+        .object_until("ConfigMap", "a", "being deleted with its app", |object| object.is_none())
+        .await?;
+    world
+        .kube
+        .until("Application", &world.apps, APP, "being gone", |app| app.is_none())
+        .await?;
+    Ok(())
+}
