@@ -2,17 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use anyhow::{Context as _, Result};
 use serde_json::json;
-use sha2::Sha256;
 
 use super::cost::Phase;
 use super::fleet::{Fleet, SET, name, namespace, objects};
 use super::report::{Goal, Report, Times};
 use super::watch::Watch;
 use super::{SECRET, say};
-use crate::World;
+use crate::{World, webhook};
 
 /// How long one push may take before the bench gives up.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -93,30 +91,6 @@ pub async fn measure(
 
 /// Says to the daemon what GitHub would.
 pub async fn ring(world: &World, revision: &str) -> Result<()> {
-    let Some(daemon) = &world.daemon else {
-        bail!("there is no daemon")
-    };
-    let body = json!({
-        "ref": "refs/heads/main",
-        "after": revision,
-        "repository": {"clone_url": world.repository.url, "html_url": world.repository.url},
-    })
-    .to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
-    mac.update(body.as_bytes());
-    let answer = reqwest::Client::new()
-        .post(format!("{}/api/webhook", daemon.url))
-        .header("Content-Type", "application/json")
-        .header("X-GitHub-Event", "push")
-        .header(
-            "X-Hub-Signature-256",
-            format!("sha256={}", hex::encode(mac.finalize().into_bytes())),
-        )
-        .body(body)
-        .send()
-        .await?;
-    if !answer.status().is_success() {
-        bail!("the webhook was answered with {}", answer.status());
-    }
-    Ok(())
+    let daemon = world.daemon.as_ref().context("there is no daemon")?;
+    webhook::ring(&daemon.url, SECRET, &world.repository.url, revision).await
 }
