@@ -47,7 +47,7 @@ impl Default for Options {
             apps: 300,
             edits: 200,
             pushes: 50,
-            quiet: Duration::from_secs(60),
+            quiet: Duration::from_mins(1),
         }
     }
 }

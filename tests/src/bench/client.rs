@@ -1,12 +1,14 @@
 //! A bare client: HTTP/2, bytes out, status in. It shares no code with the daemon's.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Method, StatusCode, Version};
 use serde_json::Value;
 
 use crate::controlplane::{Address, install_tls};
-use crate::kube::path;
+use crate::kube::{PATIENCE, path};
 
 /// How many requests are under way at once: as many as the daemon's client allows itself.
 pub const CONCURRENCY: usize = 64;
@@ -140,17 +142,24 @@ impl Client {
             .await
     }
 
-    /// Begins to read something long.
+    /// Begins to read something long. Asks again when the server wants that: a definition that was just made is not
+    /// served at once.
     pub(super) async fn stream(&self, path: &str) -> Result<reqwest::Response> {
-        let answer = self
-            .http
-            .get(format!("{}{path}", self.server))
-            .bearer_auth(&self.token)
-            .send()
-            .await?;
-        if answer.status() != StatusCode::OK {
-            bail!("GET {path}: {}", answer.status());
+        let mut pause = tokio::time::interval(Duration::from_secs(1));
+        for _ in 0..PATIENCE.as_secs() {
+            pause.tick().await;
+            let answer = self
+                .http
+                .get(format!("{}{path}", self.server))
+                .bearer_auth(&self.token)
+                .send()
+                .await?;
+            match answer.status() {
+                StatusCode::OK => return Ok(answer),
+                StatusCode::TOO_MANY_REQUESTS => {}
+                status => bail!("GET {path}: {status}"),
+            }
         }
-        Ok(answer)
+        bail!("GET {path}: the server has had too much to do for {PATIENCE:?}")
     }
 }

@@ -20,7 +20,7 @@ pub const BARE: [&str; 2] = ["bare-a", "bare-b"];
 pub const SET: &str = "fleet";
 
 /// How long a phase may take.
-pub const PATIENCE: Duration = Duration::from_secs(900);
+pub const PATIENCE: Duration = Duration::from_mins(15);
 
 /// The apps.
 pub struct Fleet {
