@@ -3,7 +3,7 @@
 //! Reading order: [`controlplane`] starts Kubernetes once for a process, [`kube`] talks to it as an administrator,
 //! [`git`] makes repositories that it serves, [`daemon`] runs the built `lockstep` against it, [`audit`] says which
 //! requests were made, [`world`] puts them together for one test. [`packages`] is what cargo says we are built from.
-//! [`webhook`] is what a git host says, and [`bench`] measures.
+//! [`webhook`] is what a git host says, and [`mod@bench`] measures.
 
 pub mod audit;
 pub mod bench;
