@@ -1,6 +1,6 @@
 //! One Kubernetes object as plain data, with everything that can be said by looking at it alone.
 //!
-//! Reading order: [`id`] names an object, [`object`] is one, [`yaml`] reads and writes them, [`pointer`] and
+//! Reading order: [`id`] names an object, [`object`] is one, [`yaml`] reads and writes them, [`mod@pointer`] and
 //! [`fields`] point into them, [`marks`] says what Argo CD's annotations and ours mean, [`kinds`] what the
 //! built-in kinds are, [`health`] how a live object is doing, [`write`](mod@write) what may be asked of a cluster.
 

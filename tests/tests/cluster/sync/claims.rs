@@ -289,11 +289,15 @@ async fn an_app_whose_spec_became_impossible_can_still_be_deleted_with_its_objec
     world.condition(APP, "InvalidSpecError", "helm").await?;
     world.kube.delete(&app).await?;
     world
-        .object_until("ConfigMap", "a", "being deleted with its app", |object| object.is_none())
+        .object_until("ConfigMap", "a", "being deleted with its app", |object| {
+            object.is_none()
+        })
         .await?;
     world
         .kube
-        .until("Application", &world.apps, APP, "being gone", |app| app.is_none())
+        .until("Application", &world.apps, APP, "being gone", |app| {
+            app.is_none()
+        })
         .await?;
     Ok(())
 }
