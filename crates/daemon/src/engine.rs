@@ -43,6 +43,8 @@ use publish::Publication;
 const WAITING_NEWS: usize = 4096;
 /// News taken in one go before the board is published once for all of them.
 const AT_ONCE: usize = 256;
+/// How often the board is made anew at most: faster than a person sees, slow enough to tell of many changes at once.
+const BOARD_EVERY: Duration = Duration::from_millis(20);
 /// Operations that REST can still be asked about.
 const OPERATIONS: usize = 512;
 
@@ -173,6 +175,7 @@ pub(crate) struct Engine {
     operations: BTreeMap<String, OperationView>,
     operation_order: VecDeque<String>,
     board_is_stale: bool,
+    board_due: Timestamp,
     now: Timestamp,
 }
 
@@ -239,6 +242,7 @@ impl Engine {
             operations: BTreeMap::new(),
             operation_order: VecDeque::new(),
             board_is_stale: true,
+            board_due: crate::clock::now(),
             now: crate::clock::now(),
         }
     }
@@ -268,10 +272,17 @@ impl Engine {
             }
             self.fire_wakes();
             self.poll_remotes();
-            self.publish();
+            if self.board_is_due() {
+                self.publish();
+            }
         }
         self.finish().await;
         Ok(())
+    }
+
+    /// Has the board been left alone long enough? Under load it tells of many changes at once.
+    fn board_is_due(&self) -> bool {
+        self.now >= self.board_due
     }
 
     /// Is everything read that has to be read once before anything may be decided?
@@ -554,7 +565,8 @@ impl Engine {
             .then(|| self.polls.values().min().copied())
             .flatten();
         let due = self.next_publication();
-        let next = [wakes, polls, due].into_iter().flatten().min();
+        let board = (self.board_is_stale || !self.dirty.is_empty()).then_some(self.board_due);
+        let next = [wakes, polls, due, board].into_iter().flatten().min();
         let Some(next) = next else {
             return Duration::from_hours(1);
         };

@@ -55,6 +55,9 @@ impl Blobs for Objects {
     /// Leaves out names that are not UTF-8: no manifest can name them. A name that could lead elsewhere makes the
     /// whole folder unreadable; git does not write such, so somebody else did, for a reason.
     fn folder(&self, hash: &ObjectHash) -> Result<Vec<Entry>, BlobError> {
+        if let Some(known) = self.store.folders.get(hash) {
+            return Ok(known);
+        }
         let data = self.read(hash, gix::objs::Kind::Tree, LARGEST_FOLDER_BYTES)?;
         let tree = TreeRef::from_bytes(&data, self.store.hash)
             .map_err(|_| BlobError::Unreadable("the folder cannot be decoded".into()))?;
@@ -84,6 +87,7 @@ impl Blobs for Objects {
                 hash,
             });
         }
+        self.store.folders.put(*hash, &entries);
         Ok(entries)
     }
 }

@@ -4,7 +4,7 @@
 //! indexed in quarantine, moved into place, and checked to hold everything that its commits need; only then are they
 //! listed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use gix::ObjectId;
 use gix::hash::Kind;
 use gix::objs::{CommitRef, Exists as _, Find as _, TreeRef, tree::EntryKind};
 use gix::odb::{self, HandleArc};
+use lockstep_tree::{Entry, ObjectHash};
 
 use crate::cache::{SHA256_CONFIG, remove};
 use crate::pack::{PackReader, Reading};
@@ -100,6 +101,33 @@ pub(crate) struct Store {
     listing: Mutex<()>,
     suspect: AtomicBool,
     replaced: AtomicBool,
+    pub(crate) folders: Folders,
+}
+
+/// Folders that were read lately, decoded: 300 apps of one repository ask for the same few with every push.
+#[derive(Default)]
+pub(crate) struct Folders {
+    known: Mutex<(usize, HashMap<ObjectHash, Vec<Entry>>)>,
+}
+
+/// How many entries are kept; some 100 bytes each. Past that all are forgotten, since reading them again is cheap.
+const ENTRIES_KEPT: usize = 20_000;
+
+impl Folders {
+    pub(crate) fn get(&self, hash: &ObjectHash) -> Option<Vec<Entry>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.1.get(hash).cloned()
+    }
+
+    pub(crate) fn put(&self, hash: ObjectHash, entries: &[Entry]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 + entries.len() > ENTRIES_KEPT {
+            *known = (0, HashMap::new());
+        }
+        if entries.len() <= ENTRIES_KEPT && known.1.insert(hash, entries.to_vec()).is_none() {
+            known.0 += entries.len();
+        }
+    }
 }
 
 impl Drop for Store {
@@ -138,6 +166,7 @@ impl Store {
             handles: Mutex::default(),
             complete: Mutex::default(),
             listing: Mutex::default(),
+            folders: Folders::default(),
             suspect: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
             path,

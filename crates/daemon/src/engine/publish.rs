@@ -14,7 +14,7 @@ use lockstep_reconcile::view::{AppView, OperationPhase};
 use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
 
-use super::{Engine, News, operations_kept};
+use super::{BOARD_EVERY, Engine, News, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
 use crate::record;
@@ -140,6 +140,7 @@ impl Engine {
     pub(super) fn publish(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         let now = self.now;
+        self.board_due = now.checked_add(BOARD_EVERY).unwrap_or(now);
         let mut changed = false;
         for key in dirty {
             let Some(life) = self.lives.get_mut(&key) else {

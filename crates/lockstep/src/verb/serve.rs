@@ -31,6 +31,9 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> Result<Exit, Fa
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // What blocks is git's object store and rendering: computation, of which more at once only takes memory. With
+        // 300 apps the default of 512 threads would be one for each app, with a heap of its own.
+        .max_blocking_threads(8)
         .build()
         .map_err(|error| {
             Failure::new(
