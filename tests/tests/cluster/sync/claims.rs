@@ -1,6 +1,6 @@
 //! Whose an object is: of two apps, of one that goes, of one that lets go.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::{
@@ -299,5 +299,34 @@ async fn an_app_whose_spec_became_impossible_can_still_be_deleted_with_its_objec
             app.is_none()
         })
         .await?;
+    Ok(())
+}
+
+/// What Argo CD does: whoever deletes an Application that has the finalizer has decided, whatever a sync may prune.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_syncs_only_by_hand_takes_its_objects_with_it_all_the_same() -> Result<()> {
+    let world = settled_as("byhand", &[config_map("front", "1")], |app| {
+        app["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    })
+    .await?;
+    let by_hand = json!({"spec": {"syncPolicy": null}});
+    world
+        .kube
+        .patch(&application(&world, APP), by_hand, "hand")
+        .await?;
+    world
+        .app(APP, "waiting for a person with deletions", |app| {
+            app["status"]["lockstep"]["policy"]["deletion"]["value"] == "approve"
+        })
+        .await?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world
+        .kube
+        .until("Application", &world.apps, APP, "being gone", |app| {
+            app.is_none()
+        })
+        .await
+        .with_context(|| "it waits for an approval that nobody can have meant")?;
+    assert!(world.object("ConfigMap", "front").await?.is_none());
     Ok(())
 }
