@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockstep_app::App;
-use lockstep_app::policy::{DeletionPolicy, DriftPolicy};
+use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy};
 use lockstep_app::project::Scope;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId};
@@ -320,7 +320,9 @@ impl Making<'_> {
             return;
         }
         let step = self.prune_step(id, gvk, uid, entry.wave, reason);
-        let needs_approval = self.app.policy.deletion == DeletionPolicy::Approve;
+        // Who deletes an Application that has the finalizer has decided, as in Argo CD; only an environment asks again.
+        let asks = !leaving || self.app.policy.deletion_by != DecidedBy::Application;
+        let needs_approval = asks && self.app.policy.deletion == DeletionPolicy::Approve;
         if needs_approval && !self.facts.approved.contains(id) {
             self.waiting.push((step, Waiting::Approval));
         } else if !leaving && (self.facts.others_looking)() {
