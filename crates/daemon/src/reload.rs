@@ -60,6 +60,7 @@ impl Folders {
 /// Follows the configuration file.
 pub(crate) async fn follow(
     file: PathBuf,
+    in_force: Option<Vec<u8>>,
     news: mpsc::Sender<News>,
     stop: CancellationToken,
 ) -> Result<(), Cause> {
@@ -68,8 +69,14 @@ pub(crate) async fn follow(
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
     let mut folders = Folders::watch(&[folder])?;
-    let mut last = std::fs::read(&file).ok();
-    while folders.changed(&stop).await {
+    // Looked at once before the first wait: the file may have changed between the start and the watch.
+    let mut last = in_force;
+    let mut watched_before = false;
+    loop {
+        if watched_before && !folders.changed(&stop).await {
+            return Ok(());
+        }
+        watched_before = true;
         let now = std::fs::read(&file).ok();
         if now == last {
             continue;
@@ -89,5 +96,4 @@ pub(crate) async fn follow(
             return Ok(());
         }
     }
-    Ok(())
 }

@@ -87,6 +87,7 @@ pub(crate) fn read_config(file: &std::path::Path) -> Result<Config, Vec<String>>
 ///
 /// Errors: it could not start, or a part of it ended by itself; the process should then be started again.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), RunError> {
+    let text = std::fs::read(&options.config).ok();
     let config = read_config(&options.config).map_err(|problems| RunError::Config {
         file: options.config.clone(),
         problems,
@@ -137,7 +138,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), RunErr
     );
     tasks.run(
         "config",
-        reload::follow(options.config.clone(), news.clone(), stop.clone()),
+        reload::follow(options.config.clone(), text, news.clone(), stop.clone()),
     );
     let apps = Apps::new(cluster.clone(), config.namespace.clone());
     tasks.run(
