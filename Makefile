@@ -1,10 +1,12 @@
 # `make` alone prints the targets. Anything longer than three lines is Rust, in tests/.
 .DEFAULT_GOAL := help
-.PHONY: help build check test demo demo-check bench generate bless image tools
+.PHONY: help build check test corpus demo demo-check bench generate bless image tools
 
 # Always the whole workspace: with --package, cargo chooses other features and builds the dependencies a second time.
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The tests on the control plane wait more than they work.
+export RUST_TEST_THREADS ?= 6
 
 # Says what is missing and which command brings it.
 define need
@@ -31,6 +33,9 @@ test: tools ## all tests, on a real control plane, and the demo's facts
 	@tests/controlplane/build >/dev/null
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(MAKE) --no-print-directory demo-check
+
+corpus: tools ## the 284 recorded cases of Kustomize, byte for byte
+	@$(CARGO) test --locked --workspace --quiet --test corpus
 
 demo: tools ## a cluster, a git server and Lockstep on this machine, to play with
 	@tests/controlplane/build >/dev/null

@@ -282,6 +282,9 @@ pub(crate) struct RenderArgs {
     /// The directory: a kustomization, or YAML and JSON files. Bases may lie anywhere in its git repository
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
+    /// Take it as a kustomization whatever is in it, as `kustomize build` does
+    #[arg(long, conflicts_with_all = ["recurse", "include", "exclude"])]
+    pub(crate) kustomize: bool,
     /// For a directory of files: also the folders below
     #[arg(long)]
     pub(crate) recurse: bool,

@@ -1,8 +1,9 @@
 //! Cases as folders: what a source is rendered to, byte for byte, or how it fails.
 //!
-//! `tests/cases/kustomize/NAME/{input/, build-path?, want.yaml | want-error.txt}`, and the same under
-//! `tests/cases/directory`. `want.yaml` of kustomize cases was recorded from the reference (version 5.5);
-//! `want-error.txt` is our own text. `BLESS=1` rewrites error texts and directory cases, never recorded ones.
+//! `tests/corpus/{kustomize,kustomize-own}/NAME/{input/, build-path, expected.yaml | our-error.txt}` of the workspace, and
+//! the same under `tests/cases/directory` here. `expected.yaml` of kustomize cases was recorded from the reference
+//! (version 5.5); `our-error.txt` is our own text. `BLESS=1` rewrites error texts and directory cases, never recorded
+//! ones. Beside the bytes this looks at what the command line does not print: a place for every leaf.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,18 @@ use lockstep_tree::Tree;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let corpus = here.join("../../tests/corpus");
     let mut trials = Vec::new();
-    for group in ["kustomize", "directory"] {
-        let mut folders: Vec<PathBuf> = fs::read_dir(cases.join(group))
+    for (group, cases) in [
+        ("kustomize", corpus.join("kustomize")),
+        ("kustomize-own", corpus.join("kustomize-own")),
+        ("directory", here.join("tests/cases/directory")),
+    ] {
+        let mut folders: Vec<PathBuf> = fs::read_dir(cases)
             .expect("the cases are in the repository")
             .map(|entry| entry.expect("readable").path())
+            .filter(|path| path.is_dir())
             .collect();
         folders.sort();
         for folder in folders {
@@ -70,13 +77,13 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
     };
     let tree = Tree::from_directory(&folder.join("input"))?;
     let rendered = render(&source, &tree, &Limits::default());
-    let want = text("want.yaml");
+    let want = text("expected.yaml");
     let bless = std::env::var_os("BLESS").is_some();
     match (rendered, want) {
         (Ok(rendered), Some(want)) => {
             let got = print(&rendered);
             if bless && directory {
-                fs::write(folder.join("want.yaml"), &got)?;
+                fs::write(folder.join("expected.yaml"), &got)?;
             } else if got != want {
                 return Err(
                     format!("the output differs\n--- wanted\n{want}\n--- got\n{got}").into(),
@@ -95,10 +102,10 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
                 got.extend(["hint: ", hint.as_str(), "\n"]);
             }
             if bless {
-                fs::write(folder.join("want-error.txt"), &got)?;
+                fs::write(folder.join("our-error.txt"), &got)?;
                 return Ok(());
             }
-            let want = text("want-error.txt").unwrap_or_default();
+            let want = text("our-error.txt").unwrap_or_default();
             if got == want {
                 Ok(())
             } else {

@@ -2,8 +2,7 @@
 
 use lockstep_app::Fault;
 use lockstep_app::app::{Directory, Source, SourceType};
-use lockstep_manifest::yaml::print_manifests;
-use lockstep_render::{Limits, render};
+use lockstep_render::{Limits, print, render};
 use lockstep_tree::Tree;
 
 use crate::cli::RenderArgs;
@@ -36,7 +35,9 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
         })?,
         target: String::new(),
         path: folder.as_str().to_owned(),
-        kind: if plain {
+        kind: if args.kustomize {
+            SourceType::Kustomize
+        } else if plain {
             SourceType::Directory(Directory {
                 recurse: args.recurse,
                 include: args.include.clone(),
@@ -54,7 +55,7 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
     if rendered.manifests.is_empty() {
         screen.err(&format!("warning: {directory} renders to nothing\n"));
     }
-    screen.raw(&print_manifests(&rendered.manifests));
+    screen.raw(&print(&rendered));
     Ok(Exit::Yes)
 }
 
