@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockstep_manifest::{Sensitive, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::kustomize::Kustomize;
 use crate::policy::Policy;
 
 /// Which Application: its namespace and name in the control-plane cluster.
@@ -149,6 +150,34 @@ impl fmt::Display for RemoteUrl {
     }
 }
 
+/// Another repository that a kustomization names, at one of its targets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Base {
+    /// The repository.
+    pub remote: RemoteUrl,
+    /// Branch, tag, commit or full ref, as written; empty means `HEAD`.
+    pub target: String,
+}
+
+impl Base {
+    /// The commit, when the target is a complete id: then there is nothing to ask.
+    pub fn pinned(&self) -> Option<Revision> {
+        self.target.parse().ok()
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.target.as_str() {
+            "" => write!(f, "{}", self.remote),
+            target => write!(f, "{}@{target}", self.remote),
+        }
+    }
+}
+
+/// The commits that the targets of bases name.
+pub type Bases = BTreeMap<Base, Revision>;
+
 /// Where an app's manifests come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
@@ -170,8 +199,8 @@ pub enum SourceType {
     Detect,
     /// A directory of YAML and JSON.
     Directory(Directory),
-    /// A kustomization, without overrides.
-    Kustomize,
+    /// A kustomization, and what the app changes in it.
+    Kustomize(Box<Kustomize>),
 }
 
 /// `spec.source.directory`.

@@ -92,6 +92,8 @@ pub struct Git {
     pub jitter: Duration,
     /// How long one answer may take.
     pub timeout: Duration,
+    /// May kustomizations name any repository that their project allows by `*`?
+    pub remote_bases: bool,
     /// What one repository may cost.
     pub limits: GitLimits,
 }
@@ -298,6 +300,7 @@ fn lower(written: &ConfigFile, folder: &Path, errors: &mut Vec<SpecError>) -> Co
             poll: wait("/git/poll", &git.poll, errors),
             jitter: duration("/git/jitter", &git.jitter, errors),
             timeout: wait("/git/timeout", &git.timeout, errors),
+            remote_bases: git.remote_bases,
             limits: GitLimits {
                 fetches: count("/git/limits/fetches", git.limits.fetches, errors),
                 size: size("/git/limits/size", &git.limits.size, errors),

@@ -1,7 +1,7 @@
 //! What the user asked for: as written in the CRDs, as meant.
 //!
 //! Reading order: [`v1alpha1`] mirrors Argo CD's resources and our `Record`; [`app`](mod@app) is what one of them
-//! means, made by [`lower()`]; [`policy`] what may happen to it by itself; [`project`] the only way to a write;
+//! means, made by [`lower()`]; [`kustomize`] its overrides of a kustomization; [`policy`] what may happen to it by itself; [`project`] the only way to a write;
 //! [`config`] the daemon's file; [`credentials`] Argo CD's Secrets; [`fault`] what went wrong, and whose move it is;
 //! [`units`] durations and sizes as people write them, [`spelling`] what they meant.
 
@@ -10,6 +10,7 @@ pub mod config;
 pub mod credentials;
 pub mod fault;
 mod glob;
+pub mod kustomize;
 pub mod lower;
 pub mod policy;
 pub mod project;

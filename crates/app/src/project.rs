@@ -124,6 +124,15 @@ impl Pattern {
         }
     }
 
+    /// Does it name no host, so that it speaks of no repository in particular?
+    fn is_open(&self) -> bool {
+        let host = self
+            .text
+            .split_once("://")
+            .map_or(&*self.text, |(_, rest)| rest);
+        host.is_empty() || host.starts_with('*')
+    }
+
     /// As Argo CD has it: a pattern that denies matches everything that it does not deny.
     fn matches(&self, text: &str) -> bool {
         self.glob.matches(text) != self.denies
@@ -347,6 +356,32 @@ impl Project {
             Rule::SourceRepos,
             format!("the repository {remote}"),
             format!("add {:?} to its spec.sourceRepos", remote.as_str()),
+        ))
+    }
+
+    /// May kustomizations of this project's apps name this other repository?
+    ///
+    /// Shape: a repository that stands in the list may be named as well as rendered from. `*`, which allows every
+    /// repository in the world, speaks of it only where `everywhere`, a setting of the daemon, says so.
+    pub fn allows_base(&self, remote: &RemoteUrl, everywhere: bool) -> Result<(), Refused> {
+        self.allows_source(remote)?;
+        let address = normal(remote.as_str());
+        let named = |pattern: &Pattern| !pattern.denies && !pattern.is_open();
+        if everywhere
+            || self
+                .sources
+                .iter()
+                .any(|pattern| named(pattern) && pattern.matches(&address))
+        {
+            return Ok(());
+        }
+        Err(self.refuse(
+            Rule::SourceRepos,
+            format!("the repository {remote} as a remote base: `*` does not speak of remote bases"),
+            format!(
+                "add {:?} to its spec.sourceRepos, or set git.remoteBases: true in the daemon's configuration",
+                remote.as_str()
+            ),
         ))
     }
 

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             remote: "https://example.com/none".parse()?,
             target: String::new(),
             path: path.as_str().to_owned(),
-            kind: SourceType::Kustomize,
+            kind: SourceType::Kustomize(Box::default()),
         };
         let rendered = render(&source, &tree, &Limits::default())?;
         for warning in &rendered.warnings {

@@ -67,7 +67,7 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
             Kind::Directory,
             plain(directory::objects(&mut reading, &folder, options)?),
         ),
-        SourceType::Kustomize => (Kind::Kustomize, kustomization(&mut reading, &folder)?),
+        SourceType::Kustomize(_) => (Kind::Kustomize, kustomization(&mut reading, &folder)?),
         SourceType::Detect => {
             let mut found = false;
             for name in KUSTOMIZATION_FILES {

@@ -63,7 +63,7 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
     let kind = if directory {
         SourceType::Directory(options(&text("options").unwrap_or_default()))
     } else {
-        SourceType::Kustomize
+        SourceType::Kustomize(Box::default())
     };
     let source = Source {
         remote: "https://git.example.com/shop".parse()?,

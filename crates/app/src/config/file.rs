@@ -97,6 +97,8 @@ pub struct GitFile {
     pub jitter: String,
     /// How long one answer may take.
     pub timeout: String,
+    /// Whether kustomizations may name other repositories where the project's `sourceRepos` is just `*`.
+    pub remote_bases: bool,
     /// What one repository may cost.
     pub limits: GitLimitsFile,
 }
@@ -107,6 +109,8 @@ impl Default for GitFile {
             poll: "60s".to_owned(),
             jitter: "10s".to_owned(),
             timeout: "60s".to_owned(),
+            // `*` is what everybody starts with; it should not let every commit bring in what it likes.
+            remote_bases: false,
             limits: GitLimitsFile::default(),
         }
     }

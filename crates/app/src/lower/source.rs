@@ -1,8 +1,20 @@
 //! `spec.source` and `spec.sources`.
 
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
 use super::Notes;
 use crate::app::{Directory, NotARemote, Source, SourceType};
-use crate::v1alpha1::{ApplicationSource, ApplicationSpec, SourceJsonnet, SourceKustomize};
+use crate::kustomize::{self, Kustomize};
+use crate::schema;
+use crate::spec_error::SpecError;
+use crate::v1alpha1::{ApplicationSource, ApplicationSpec, SourceJsonnet};
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema::of::<ApplicationSource>);
+
+/// What a file in a source's folder may say: how it is rendered, and nothing about where it comes from.
+const RENDERED_BY: [&str; 4] = ["kustomize", "directory", "helm", "plugin"];
 
 /// The sources that render something, in order. One that is there only to be pointed at renders nothing.
 pub(super) fn sources(spec: &ApplicationSpec, notes: &mut Notes) -> Vec<Source> {
@@ -184,19 +196,24 @@ fn kind(at: &str, written: &ApplicationSource, notes: &mut Notes) -> SourceType 
             SourceType::Detect
         }
         (None, None) => SourceType::Detect,
-        (None, Some(overrides)) => {
-            // Every override changes what is applied, so none may be passed over.
-            let given = serde_json::to_value(overrides).unwrap_or_default();
-            for field in given.as_object().into_iter().flat_map(|map| map.keys()) {
-                if overrides != &SourceKustomize::default() {
-                    notes.error(
-                        format!("{at}/kustomize/{field}"),
-                        "overrides of a kustomization are not served in this version",
-                        "write it into the kustomization itself",
-                    );
+        (None, Some(options)) => {
+            let at = format!("{at}/kustomize");
+            notes.errors.extend(kustomize::check(&at, options));
+            // One renderer of one version is built in, and charts, which would see the other two, are not rendered.
+            for (given, field) in [
+                (!options.version.is_empty(), "version"),
+                (!options.kube_version.is_empty(), "kubeVersion"),
+                (!options.api_versions.is_empty(), "apiVersions"),
+            ] {
+                if given {
+                    notes.left_aside(crate::spec_error::path(&format!("{at}/{field}")));
                 }
             }
-            SourceType::Kustomize
+            SourceType::Kustomize(Box::new(Kustomize {
+                at: crate::spec_error::path(&at),
+                options: options.clone(),
+                ..Kustomize::default()
+            }))
         }
         (Some(directory), None) => {
             if directory
@@ -222,6 +239,99 @@ fn kind(at: &str, written: &ApplicationSource, notes: &mut Notes) -> SourceType 
                 include: directory.include.clone(),
                 exclude: directory.exclude.clone(),
             })
+        }
+    }
+}
+
+impl Source {
+    /// The source with what a file of its own folder says about how it is rendered: `.argocd-source.yaml`.
+    ///
+    /// Shape: a JSON merge patch over `kustomize` and `directory`, so that a list takes the place of the other one.
+    /// What the file says about repository, target and path does not count, as in Argo CD. Errors: every one at
+    /// once, with places inside the file.
+    pub fn merged(&self, file: &str, said: &Value) -> Result<Self, Vec<SpecError>> {
+        let Some(said) = said.as_object() else {
+            if said.is_null() {
+                return Ok(self.clone());
+            }
+            return Err(vec![
+                SpecError::new("", "is no map")
+                    .hint("write `kustomize:` and what is to be changed"),
+            ]);
+        };
+        let found = schema::check(&SCHEMA, &Value::Object(said.clone()), "");
+        let mut errors = found.wrong;
+        errors.extend(found.unknown);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut written = self.written();
+        for field in RENDERED_BY {
+            if let Some(patch) = said.get(field) {
+                merge(written.entry(field).or_insert(Value::Null), patch);
+            }
+        }
+        let mut written = Value::Object(written);
+        schema::without_nulls(&SCHEMA, &mut written);
+        let written: ApplicationSource = serde_json::from_value(written)
+            .map_err(|error| vec![SpecError::new("", error.to_string())])?;
+        let mut notes = Notes::default();
+        refuse_what_is_not_rendered("", &written, &mut notes);
+        let mut kind = kind("", &written, &mut notes);
+        if !notes.errors.is_empty() {
+            return Err(notes.errors);
+        }
+        if let SourceType::Kustomize(overrides) = &mut kind {
+            if let SourceType::Kustomize(before) = &self.kind {
+                overrides.at.clone_from(&before.at);
+                overrides.from_files.clone_from(&before.from_files);
+            }
+            let fields = said.get("kustomize").and_then(Value::as_object);
+            for field in fields.into_iter().flat_map(Map::keys) {
+                overrides.from_files.insert(field.clone(), file.to_owned());
+            }
+        }
+        Ok(Self {
+            kind,
+            ..self.clone()
+        })
+    }
+
+    /// How it is rendered, as an Application says it.
+    fn written(&self) -> Map<String, Value> {
+        let (field, value) = match &self.kind {
+            SourceType::Detect => return Map::new(),
+            SourceType::Kustomize(overrides) => ("kustomize", json!(overrides.options)),
+            SourceType::Directory(directory) => (
+                "directory",
+                json!({
+                    "recurse": directory.recurse,
+                    "include": directory.include,
+                    "exclude": directory.exclude,
+                }),
+            ),
+        };
+        Map::from_iter([(field.to_owned(), value)])
+    }
+}
+
+/// A JSON merge patch (RFC 7386). As deep as the schema, which the patch was checked against.
+fn merge(into: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        into.clone_from(patch);
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(Map::new());
+    }
+    let Some(into) = into.as_object_mut() else {
+        return;
+    };
+    for (key, value) in patch {
+        if value.is_null() {
+            into.remove(key);
+        } else {
+            merge(into.entry(key.clone()).or_insert(Value::Null), value);
         }
     }
 }

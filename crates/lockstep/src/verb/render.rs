@@ -36,7 +36,7 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
         target: String::new(),
         path: folder.as_str().to_owned(),
         kind: if args.kustomize {
-            SourceType::Kustomize
+            SourceType::Kustomize(Box::default())
         } else if plain {
             SourceType::Directory(Directory {
                 recurse: args.recurse,
