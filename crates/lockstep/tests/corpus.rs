@@ -41,11 +41,11 @@ fn main() -> ExitCode {
         text.push_str(failure);
     }
     let (own_failed, failed) = (own.failures.len(), shared.failures.len());
-    text.push_str(&format!(
-        "our own cases: {} passed, {own_failed} failed\n",
-        own.passed
-    ));
-    text.push_str(&format!("{} passed, {failed} failed\n", shared.passed));
+    let own_passed = own.passed;
+    text.extend([
+        format!("our own cases: {own_passed} passed, {own_failed} failed\n"),
+        format!("{} passed, {failed} failed\n", shared.passed),
+    ]);
     let printed = std::io::stdout().write_all(text.as_bytes()).is_ok();
     let ran = wanted.len() + own.passed + shared.passed > 0;
     if printed && ran && own_failed + failed == 0 {
@@ -181,8 +181,11 @@ fn difference(expected: &[u8], got: &[u8]) -> String {
         .take_while(|(a, b)| a == b)
         .count();
     let side = |lines: &[String], sign: char| -> String {
-        let shown = lines.iter().skip(same).take(SHOWN);
-        shown.map(|line| format!("  {sign} {line}\n")).collect()
+        let mut text = String::new();
+        for line in lines.iter().skip(same).take(SHOWN) {
+            text.extend([format!("  {sign} {line}\n")]);
+        }
+        text
     };
     format!(
         "the output differs from line {} on\n{}{}",

@@ -15,7 +15,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new<'a>(
-        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> (ObjectHash, Self) {
         let mut memory = Self {
             files: HashMap::new(),
@@ -27,10 +27,8 @@ impl Memory {
             let Ok(path) = path.parse::<RelPath>() else {
                 continue;
             };
-            let hash = hash_of(&[b"file\0", text.as_bytes()]);
-            memory
-                .files
-                .insert(hash, Bytes::copy_from_slice(text.as_bytes()));
+            let hash = hash_of(&[b"file\0", text]);
+            memory.files.insert(hash, Bytes::copy_from_slice(text));
             let mut entry = (path.name().to_owned(), EntryKind::File, Some(hash));
             let mut at = path.parent();
             while let Some(folder) = at {

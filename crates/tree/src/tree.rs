@@ -125,6 +125,12 @@ impl Tree {
 
     /// Files from memory: path and contents. A path that is none is left out.
     pub fn from_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let files = files.into_iter();
+        Self::from_contents(files.map(|(path, text)| (path, text.as_bytes())))
+    }
+
+    /// The same with contents that need not be text.
+    pub fn from_contents<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let (root, memory) = Memory::new(files);
         Self::new(root, Arc::new(memory))
     }
