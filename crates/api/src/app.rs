@@ -451,6 +451,13 @@ pub struct GitPlace {
     pub line: u32,
 }
 
+/// `base/deployment.yaml:12`
+impl std::fmt::Display for GitPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
 /// One managed object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

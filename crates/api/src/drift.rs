@@ -65,6 +65,9 @@ pub struct DriftField {
     pub sensitive: bool,
     /// Where git says so.
     pub git_at: Option<GitPlace>,
+    /// What that overrides, oldest first: the base a patch was laid over, and the like.
+    #[serde(default)]
+    pub git_before: Vec<GitPlace>,
     /// Who wrote it, as far as the server's bookkeeping tells; several may own it.
     pub by: Vec<Writer>,
     /// When it was noticed.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::app::ObjectRef;
+use crate::app::{GitPlace, ObjectRef};
 
 /// A plan, as people approve it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,11 @@ pub struct FieldDiff {
     pub after: Option<Value>,
     /// Are the values not shown?
     pub sensitive: bool,
+    /// Where git says what a sync would put there.
+    pub git_at: Option<GitPlace>,
+    /// What that overrides, oldest first: the base a patch was laid over, and the like.
+    #[serde(default)]
+    pub git_before: Vec<GitPlace>,
 }
 
 /// An object to which nothing is done.

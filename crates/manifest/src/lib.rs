@@ -1,6 +1,6 @@
 //! One Kubernetes object as plain data, with everything that can be said by looking at it alone.
 //!
-//! Reading order: [`id`] names an object, [`object`] is one, [`yaml`] reads and writes them, [`mod@pointer`] and
+//! Reading order: [`id`] names an object, [`object`] is one, [`places`] where it was written, [`yaml`] reads and writes them, [`mod@pointer`] and
 //! [`fields`] point into them, [`marks`] says what Argo CD's annotations and ours mean, [`kinds`] what the
 //! built-in kinds are, [`health`] how a live object is doing, [`write`](mod@write) what may be asked of a cluster.
 
@@ -11,6 +11,7 @@ pub mod id;
 pub mod kinds;
 pub mod marks;
 pub mod object;
+pub mod places;
 pub mod pointer;
 pub mod sensitive;
 pub mod write;
@@ -19,6 +20,7 @@ pub mod yaml;
 pub use digest::Digest;
 pub use health::Health;
 pub use id::{GroupKind, Gvk, ObjectId, Uid};
-pub use object::{Manifest, NotAnObject, Place};
+pub use object::{Manifest, NotAnObject};
+pub use places::{Leaf, Place, Places, Trail};
 pub use sensitive::Sensitive;
 pub use write::{Preconditions, Verb, Write};

@@ -1,28 +1,13 @@
 //! One object, as it stands in git or as a server answered it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::id::{Gvk, ObjectId, Uid};
-
-/// Where a value was written: file, line and column, both counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// The path inside the tree, with `/`.
-    pub file: Arc<str>,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1.
-    pub column: u32,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
-}
+use crate::places::{Place, Places};
+use crate::pointer;
 
 /// The value is not a Kubernetes object.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -45,7 +30,7 @@ pub enum NotAnObject {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     body: Map<String, Value>,
-    places: Arc<[(String, Place)]>,
+    places: Places,
 }
 
 impl Manifest {
@@ -73,32 +58,34 @@ impl Manifest {
         }
         Ok(Self {
             body,
-            places: Arc::new([]),
+            places: Places::default(),
         })
     }
 
-    /// The same object, knowing where its leaves were written: JSON pointer and place, sorted by pointer.
+    /// The same object, knowing where its leaves were written.
     #[must_use]
-    pub fn with_places(mut self, mut places: Vec<(String, Place)>) -> Self {
-        places.sort_by(|a, b| a.0.cmp(&b.0));
-        self.places = places.into();
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
         self
     }
 
-    /// Where the value at `pointer` was written, or the nearest map or list above it that has a place.
-    pub fn place(&self, pointer: &str) -> Option<&Place> {
-        let mut at = pointer;
-        loop {
-            if let Ok(found) = self.places.binary_search_by(|(p, _)| p.as_str().cmp(at)) {
-                return self.places.get(found).map(|(_, place)| place);
-            }
-            at = at.rfind('/').map(|cut| &at[..cut])?;
-        }
+    /// Where the value at a JSON pointer was set last; of a map or list, where its first leaf was.
+    pub fn place(&self, pointer: &str) -> Option<Place> {
+        self.places.place(pointer)
     }
 
-    /// All places known, sorted by JSON pointer.
-    pub fn places(&self) -> &[(String, Place)] {
+    /// Where it and its leaves were written, as far as that is known.
+    pub fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// Every place that set each leaf, oldest first, by the path that people read ([`pointer::readable`]).
+    pub fn places_by_path(&self) -> BTreeMap<String, Vec<Place>> {
+        let root = Value::Object(self.body.clone());
+        self.places
+            .leaves()
+            .map(|leaf| (pointer::readable(&root, &leaf.pointer), leaf.places))
+            .collect()
     }
 
     /// What it is called.
@@ -259,22 +246,6 @@ mod tests {
                 field: "metadata.name"
             })
         );
-    }
-
-    #[test]
-    fn a_leaf_without_a_place_of_its_own_takes_the_nearest_above() {
-        let place = Place {
-            file: "a.yaml".into(),
-            line: 3,
-            column: 1,
-        };
-        let object = Manifest::from_value(
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}),
-        )
-        .expect("it is an object")
-        .with_places(vec![("/data".to_owned(), place.clone())]);
-        assert_eq!(object.place("/data/k"), Some(&place));
-        assert_eq!(object.place("/metadata/name"), None);
     }
 
     #[test]

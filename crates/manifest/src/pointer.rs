@@ -17,7 +17,23 @@ pub fn parts(pointer: &str) -> Option<Vec<String>> {
 
 /// One more part at the end of a pointer, escaped.
 pub fn join(pointer: &str, part: &str) -> String {
-    format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"))
+    let mut joined = String::with_capacity(pointer.len() + part.len() + 1);
+    joined.push_str(pointer);
+    push(&mut joined, part);
+    joined
+}
+
+/// Puts one more part at the end of a pointer, escaped.
+pub fn push(pointer: &mut String, part: &str) {
+    pointer.push('/');
+    let mut rest = part;
+    while let Some(at) = rest.find(['~', '/']) {
+        let (before, behind) = rest.split_at(at);
+        pointer.push_str(before);
+        pointer.push_str(if behind.starts_with('~') { "~0" } else { "~1" });
+        rest = behind.get(1..).unwrap_or_default();
+    }
+    pointer.push_str(rest);
 }
 
 /// Removes what the pointer names; returns it. Nothing there: nothing happens.

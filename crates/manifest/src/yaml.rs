@@ -5,6 +5,7 @@
 //! plain directories go by Go's yaml.v2 and resources inside a kustomization by yaml.v3; which one is always an
 //! argument. Source: sections 2 and 3 of the project's notes on Kustomize 5.5.
 
+mod history;
 pub mod node;
 pub mod order;
 mod read;
@@ -19,10 +20,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use node::{Content, Node, NotJson, Pair, Scalar, Style, Tag};
-pub use write::{print_manifests, print_value};
+pub use write::{Spot, print_leaves, print_manifests, print_value};
 
-use crate::object::{Manifest, Place};
-use crate::pointer;
+use crate::object::Manifest;
+use crate::places::Place;
 
 /// Whose rules a text is read by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -205,14 +206,9 @@ pub fn document(text: &[u8], file: &str) -> Result<Document, YamlError> {
         .to_value()
         .map_err(|e| YamlError::at(&e.place, e.to_string()))?;
     let mut places = Vec::new();
-    node.each_place(&mut String::new(), true, &mut |at, place| {
-        places.push((at.to_owned(), place.clone()));
+    node.each(&mut String::new(), true, &mut |at, node| {
+        places.push((at.to_owned(), node.place.clone()));
     });
     places.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Document { value, places })
-}
-
-/// A JSON pointer's next part; kept here so that pointers are escaped in one way.
-fn pointer_below(at: &str, key: &str) -> String {
-    pointer::join(at, key)
 }

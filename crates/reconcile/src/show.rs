@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lockstep_app::app::App;
-use lockstep_manifest::{Digest, Health, Manifest, ObjectId, Place, fields, pointer};
+use lockstep_manifest::{Digest, Health, Manifest, ObjectId, fields};
 use lockstep_plan::{FieldChange, Finding, NOT_OURS, Side, Unstepped};
 
 use crate::life::{Hold, Life, Phase};
@@ -30,22 +30,19 @@ impl Life {
             let missing = !self.observed.objects.contains_key(id);
             let live = self.drift_live.get(id);
             let wanted = slot.desired.get(id);
-            let places = wanted
-                .map(|w| places_by_path(&w.manifest))
+            let changes = self.probed.get(id).map_or(&[][..], Vec::as_slice);
+            let mut places = wanted
+                .filter(|_| !changes.is_empty())
+                .map(|wanted| wanted.manifest.places_by_path())
                 .unwrap_or_default();
-            let fields = self
-                .probed
-                .get(id)
-                .into_iter()
-                .flatten()
-                .map(|change| DriftField {
-                    path: change.path.clone(),
-                    git: change.after.clone(),
-                    cluster: change.before.clone(),
-                    by: live.map_or_else(Vec::new, |live| blame(live, change)),
-                    noticed_at: clock.since,
-                    place: places.get(&change.path).cloned(),
-                });
+            let fields = changes.iter().map(|change| DriftField {
+                path: change.path.clone(),
+                git: change.after.clone(),
+                cluster: change.before.clone(),
+                by: live.map_or_else(Vec::new, |live| blame(live, change)),
+                noticed_at: clock.since,
+                places: places.remove(&change.path).unwrap_or_default(),
+            });
             let heal_at = self.heal_at(id);
             let object = DriftObject {
                 id: id.clone(),
@@ -191,11 +188,7 @@ impl Life {
                 why: why
                     .filter(|why| **why != Unstepped::InSync)
                     .map(ToString::to_string),
-                place: wanted
-                    .manifest
-                    .places()
-                    .first()
-                    .map(|(_, place)| place.clone()),
+                place: wanted.manifest.places().origin(),
             });
         }
         for (id, entry) in &self.inventory.entries {
@@ -345,14 +338,4 @@ fn blame(live: &Manifest, change: &FieldChange) -> Vec<fields::Writer> {
         found = fields::last_writer(live).into_iter().collect();
     }
     found
-}
-
-/// Where git says what, by the path that people read.
-fn places_by_path(manifest: &Manifest) -> BTreeMap<String, Place> {
-    let root = serde_json::Value::Object(manifest.body().clone());
-    manifest
-        .places()
-        .iter()
-        .map(|(at, place)| (pointer::readable(&root, at), place.clone()))
-        .collect()
 }

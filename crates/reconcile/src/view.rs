@@ -143,8 +143,8 @@ pub struct DriftField {
     pub by: Vec<Writer>,
     /// When we noticed.
     pub noticed_at: Timestamp,
-    /// Where git says so.
-    pub place: Option<Place>,
+    /// Where git says so: every place that set it, oldest first, the one that counts last.
+    pub places: Vec<Place>,
 }
 
 /// One object that differs from git.

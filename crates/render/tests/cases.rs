@@ -118,9 +118,12 @@ fn run(folder: &Path, directory: bool) -> Result<(), Failed> {
 /// Every leaf of every object knows where it came from.
 fn check_places(manifests: &[lockstep_manifest::Manifest]) -> Result<(), Failed> {
     for manifest in manifests {
-        for (pointer, place) in manifest.places() {
-            if place.file.is_empty() || place.line == 0 {
-                return Err(format!("{} {pointer} has no place", manifest.id()).into());
+        for leaf in manifest.places().leaves() {
+            if !leaf
+                .last()
+                .is_some_and(|place| !place.file.is_empty() && place.line > 0)
+            {
+                return Err(format!("{} {} has no place", manifest.id(), leaf.pointer).into());
             }
         }
     }

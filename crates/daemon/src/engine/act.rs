@@ -413,7 +413,7 @@ async fn dry_run(
 /// The manifest with the live values under these pointers: what an autoscaler set stays set while we apply the rest,
 /// and stays when we stop declaring it.
 fn keep_live_values(body: Manifest, live: &Manifest, pointers: &[String]) -> Manifest {
-    let places = body.places().to_vec();
+    let places = body.places().clone();
     let mut value = body.clone().into_value();
     let now = Value::Object(live.body().clone());
     for at in pointers {

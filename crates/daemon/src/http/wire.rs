@@ -100,6 +100,17 @@ pub(super) fn object_ref(id: &ObjectId) -> ObjectRef {
     }
 }
 
+/// Where git says something, and where it said something else before, oldest first.
+fn git_places(places: &[Place]) -> (Option<GitPlace>, Vec<GitPlace>) {
+    match places.split_last() {
+        None => (None, Vec::new()),
+        Some((last, before)) => (
+            Some(git_place(last)),
+            before.iter().map(git_place).collect(),
+        ),
+    }
+}
+
 fn git_place(place: &Place) -> GitPlace {
     GitPlace {
         file: place.file.to_string(),
@@ -428,13 +439,15 @@ fn drift_field(field: &view::DriftField) -> DriftField {
         _ => Change::Changed,
     };
     let noticed: Time = field.noticed_at.into();
+    let (git_at, git_before) = git_places(&field.places);
     DriftField {
         path: field.path.clone(),
         kind,
         git,
         live,
         sensitive: git_hidden || live_hidden,
-        git_at: field.place.as_ref().map(git_place),
+        git_at,
+        git_before,
         by: field.by.iter().map(|by| writer(by, noticed)).collect(),
         noticed_at: noticed,
     }

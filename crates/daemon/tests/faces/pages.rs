@@ -233,7 +233,8 @@ async fn the_app_page_says_who_changed_what_and_when() {
         "14:07:41",
         "512Mi",
         "1Gi",
-        "apps/checkout/base/deployment.yaml:41",
+        "apps/checkout/prod/replicas.yaml:7",
+        "overrides apps/checkout/base/deployment.yaml:41",
         "decided by the environment prod",
         "put back after 5 min",
     ] {

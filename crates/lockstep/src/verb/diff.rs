@@ -94,13 +94,14 @@ fn full(plan: &PlanView, target: &Target) -> String {
         out.push('\n');
         for change in &step.changes {
             let _ = writeln!(out, "  {}", text::plain(&change.path));
-            for (sign, side) in [('-', &change.before), ('+', &change.after)] {
+            // Where git says so stands with what git says.
+            let at = change.git_at.as_ref().map_or_else(String::new, |at| {
+                format!("  {}", text::plain(&at.to_string()))
+            });
+            for (sign, side, at) in [('-', &change.before, ""), ('+', &change.after, &*at)] {
                 if side.is_some() || change.sensitive {
-                    let _ = writeln!(
-                        out,
-                        "  {sign} {}",
-                        text::side(side.as_ref(), change.sensitive)
-                    );
+                    let said = text::side(side.as_ref(), change.sensitive);
+                    let _ = writeln!(out, "  {sign} {said}{at}");
                 }
             }
         }
@@ -155,7 +156,8 @@ mod tests {
       "steps":[
         {"ref":{"group":"apps","kind":"Deployment","namespace":"shop","name":"checkout"},"action":"apply","reason":"update",
          "because":"git has another value","wave":0,"waitsFor":null,
-         "changes":[{"path":"spec.replicas","before":9,"after":6,"sensitive":false}]},
+         "changes":[{"path":"spec.replicas","before":9,"after":6,"sensitive":false,
+            "gitAt":{"file":"prod/replicas.yaml","line":7},"gitBefore":[{"file":"base/deployment.yaml","line":12}]}]},
         {"ref":{"group":"","kind":"Secret","namespace":"shop","name":"payments"},"action":"apply","reason":"create",
          "because":"is not in the cluster yet","wave":1,"waitsFor":"Deployment/checkout to be healthy",
          "changes":[{"path":"data.TOKEN","before":null,"after":null,"sensitive":true}]},
@@ -173,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             full(&plan(PLAN), &target),
-            "Deployment/checkout  update: git has another value\n  spec.replicas\n  - 9\n  + 6\n\
+            "Deployment/checkout  update: git has another value\n  spec.replicas\n  - 9\n  + 6  prod/replicas.yaml:7\n\
              Secret/payments  create: is not in the cluster yet; waits for Deployment/checkout to be healthy\n\
              \x20 data.TOKEN\n  - (not shown)\n  + (not shown)\n\
              ConfigMap/old  delete: is gone from git\n\

@@ -1,11 +1,13 @@
 //! A document as a tree that keeps order, text and place.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
-use super::pointer_below;
 use super::scalar;
-use crate::object::Place;
+use crate::places::{Place, Trail};
+use crate::pointer;
 
 /// What a scalar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +48,8 @@ pub struct Scalar {
     pub text: String,
     /// How it was written.
     pub style: Style,
+    /// How far the lines of a block stand in; 0 for everything else.
+    pub indent: u16,
 }
 
 impl Scalar {
@@ -60,6 +64,7 @@ impl Scalar {
             tag,
             text: text.into(),
             style: Style::Plain,
+            indent: 0,
         }
     }
 }
@@ -93,6 +98,8 @@ pub struct Node {
     pub content: Content,
     /// Where it was written, or what set it last.
     pub place: Place,
+    /// What that overrode.
+    pub trail: Trail,
     /// Values of one object with the same link other than 0 change together; see kustomize's labels.
     pub link: u32,
 }
@@ -113,6 +120,7 @@ impl Node {
         Self {
             content,
             place,
+            trail: Trail::default(),
             link: 0,
         }
     }
@@ -245,7 +253,8 @@ impl Node {
         keys.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Sets a key of a map, at the end when it is new. On anything but a map nothing happens.
+    /// Sets a key of a map, at the end when it is new; what stood there is forgotten. On anything but a map nothing
+    /// happens.
     pub fn set(&mut self, key: &str, value: Self) {
         if let Some(old) = self.get_mut(key) {
             *old = value;
@@ -273,21 +282,6 @@ impl Node {
         }
         self.get_mut(key)
             .filter(|node| matches!(node.content, Content::Map(_)))
-    }
-
-    /// The place of this and everything in it.
-    pub fn set_place(&mut self, place: &Place) {
-        self.place = place.clone();
-        match &mut self.content {
-            Content::Scalar(_) => {}
-            Content::List(items) => items.iter_mut().for_each(|item| item.set_place(place)),
-            Content::Map(pairs) => {
-                for pair in pairs {
-                    pair.place = place.clone();
-                    pair.value.set_place(place);
-                }
-            }
-        }
     }
 
     /// The same as JSON, numbers in the shape that they have after Go wrote and read them.
@@ -375,48 +369,30 @@ impl Node {
         Self::new(content, place.clone())
     }
 
-    /// JSON pointer and place of every leaf (empty maps and lists are leaves).
-    pub fn places(&self) -> Vec<(String, Place)> {
-        let mut places = Vec::new();
-        self.each_place(&mut String::new(), false, &mut |at, place| {
-            places.push((at.to_owned(), place.clone()));
-        });
-        places
-    }
-
-    /// Calls `visit` with the pointer and the place of every leaf, and of maps and lists when asked. The place of a
-    /// map's value is that of its key when maps and lists are asked for: it is what people look for.
-    pub(crate) fn each_place(
-        &self,
-        at: &mut String,
-        inner: bool,
-        visit: &mut impl FnMut(&str, &Place),
-    ) {
+    /// Calls `visit` with the pointer of every leaf (empty maps and lists are leaves), and of maps and lists when asked.
+    pub(crate) fn each(&self, at: &mut String, inner: bool, visit: &mut impl FnMut(&str, &Self)) {
         let inside = match &self.content {
             Content::Scalar(_) => 0,
             Content::List(items) => items.len(),
             Content::Map(pairs) => pairs.len(),
         };
         if inside == 0 || inner {
-            visit(at, &self.place);
+            visit(at, self);
         }
         let length = at.len();
         match &self.content {
             Content::Scalar(_) => {}
             Content::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    at.push('/');
-                    at.push_str(&index.to_string());
-                    item.each_place(at, inner, visit);
+                    let _written = write!(at, "/{index}");
+                    item.each(at, inner, visit);
                     at.truncate(length);
                 }
             }
             Content::Map(pairs) => {
                 for pair in pairs {
-                    let below = pointer_below(at, &pair.key.text);
-                    at.clear();
-                    at.push_str(&below);
-                    pair.value.each_place(at, inner, visit);
+                    pointer::push(at, &pair.key.text);
+                    pair.value.each(at, inner, visit);
                     at.truncate(length);
                 }
             }

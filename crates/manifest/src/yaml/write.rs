@@ -2,10 +2,11 @@
 //!
 //! Source: the emitter of Go's yaml.v2 (itself libyaml's), as far as block maps, block lists and scalars go.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Dialect, Tag, order, scalar};
 use crate::object::Manifest;
+use crate::pointer;
 
 /// Past this column the next single space becomes a line break.
 const WIDTH: usize = 80;
@@ -15,31 +16,76 @@ const LONGEST_SIMPLE_KEY: usize = 128;
 
 /// Prints objects as documents: keys sorted, `---` between them, nothing before or after.
 pub fn print_manifests(manifests: &[Manifest]) -> String {
-    let mut out = String::new();
+    let mut writer = Writer::new(());
     for (at, manifest) in manifests.iter().enumerate() {
         if at > 0 {
-            out.push_str("---\n");
+            writer.out.push_str("---\n");
         }
-        let mut writer = Writer {
-            out,
-            column: 0,
-            ended: false,
-        };
         writer.map(manifest.body(), 0, Start::Line);
-        out = writer.out;
     }
-    out
+    writer.out
 }
 
 /// Prints one value as a document, with a final newline.
 pub fn print_value(value: &Value) -> String {
-    let mut writer = Writer {
-        out: String::new(),
-        column: 0,
-        ended: false,
-    };
+    let mut writer = Writer::new(());
     writer.value(value, 0, Start::Line, false);
     writer.out
+}
+
+/// Where a leaf stands in a printed text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The end of a line, in bytes from the start, where a comment about the leaf may stand: that of its last line, or
+    /// of the first one of a block of lines.
+    pub end: usize,
+    /// Its JSON pointer.
+    pub pointer: String,
+}
+
+/// The same for a map, with the spot of every leaf, in the order of the text.
+pub fn print_leaves(body: &Map<String, Value>) -> (String, Vec<Spot>) {
+    let mut writer = Writer::new(Spots::default());
+    writer.map(body, 0, Start::Line);
+    (writer.out, writer.follow.found)
+}
+
+/// Who wants to know where the writer is. Printing alone does not, and pays nothing for it.
+trait Follow {
+    fn key(&mut self, _key: &str) {}
+    fn index(&mut self, _index: usize) {}
+    fn up(&mut self) {}
+    fn leaf(&mut self, _end: usize) {}
+}
+
+impl Follow for () {}
+
+#[derive(Default)]
+struct Spots {
+    pointer: String,
+    found: Vec<Spot>,
+}
+
+impl Follow for Spots {
+    fn key(&mut self, key: &str) {
+        pointer::push(&mut self.pointer, key);
+    }
+
+    fn index(&mut self, index: usize) {
+        pointer::push(&mut self.pointer, &index.to_string());
+    }
+
+    fn up(&mut self) {
+        let end = self.pointer.rfind('/').unwrap_or_default();
+        self.pointer.truncate(end);
+    }
+
+    fn leaf(&mut self, end: usize) {
+        self.found.push(Spot {
+            end,
+            pointer: self.pointer.clone(),
+        });
+    }
 }
 
 /// Where a map or list begins.
@@ -51,11 +97,14 @@ enum Start {
     Item,
 }
 
-struct Writer {
+struct Writer<F> {
     out: String,
     column: usize,
     /// The last scalar ended its line itself.
     ended: bool,
+    /// Where the first line of the last scalar ends, when that is a block.
+    header: Option<usize>,
+    follow: F,
 }
 
 /// How a scalar is written.
@@ -67,7 +116,17 @@ enum Style {
     Literal,
 }
 
-impl Writer {
+impl<F: Follow> Writer<F> {
+    fn new(follow: F) -> Self {
+        Self {
+            out: String::new(),
+            column: 0,
+            ended: false,
+            header: None,
+            follow,
+        }
+    }
+
     fn push(&mut self, c: char) {
         self.out.push(c);
         self.column += 1;
@@ -127,12 +186,14 @@ impl Writer {
                         indent
                     },
                 );
+                let end = self.header.take().unwrap_or(self.out.len());
+                self.follow.leaf(end);
                 self.end_scalar();
             }
         }
     }
 
-    fn map(&mut self, map: &serde_json::Map<String, Value>, indent: usize, start: Start) {
+    fn map(&mut self, map: &Map<String, Value>, indent: usize, start: Start) {
         let pairs = map
             .iter()
             .map(|(key, value)| (key.as_str(), value))
@@ -141,6 +202,7 @@ impl Writer {
             if at > 0 || start == Start::Line {
                 self.indent(indent);
             }
+            self.follow.key(key);
             if key.len() > LONGEST_SIMPLE_KEY {
                 self.text("? ");
                 self.string(key, indent + 2, false);
@@ -158,11 +220,12 @@ impl Writer {
                     }
                     other => self.value(other, indent, Start::Line, true),
                 }
-                continue;
+            } else {
+                self.string(key, indent, true);
+                self.push(':');
+                self.value(value, indent, Start::Line, true);
             }
-            self.string(key, indent, true);
-            self.push(':');
-            self.value(value, indent, Start::Line, true);
+            self.follow.up();
         }
     }
 
@@ -172,7 +235,9 @@ impl Writer {
                 self.indent(indent);
             }
             self.text("- ");
+            self.follow.index(at);
             self.value(item, indent + 2, Start::Item, false);
+            self.follow.up();
         }
     }
 
@@ -330,6 +395,7 @@ impl Writer {
         } else if from_end.next().is_none_or(is_break) {
             self.push('+');
         }
+        self.header = Some(self.out.len());
         self.line();
         let mut breaks = true;
         for c in text.chars() {

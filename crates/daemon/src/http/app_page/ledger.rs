@@ -62,7 +62,7 @@ pub(in crate::http) struct LedgerObject {
 /// One field that differs.
 pub(in crate::http) struct LedgerField {
     pub(in crate::http) path: FieldPath,
-    pub(in crate::http) git_at: Option<String>,
+    pub(in crate::http) git_at: Option<InGit>,
     pub(in crate::http) git: String,
     pub(in crate::http) live: String,
     pub(in crate::http) by: Vec<By>,
@@ -118,7 +118,10 @@ fn row(field: &DriftField, now: Now) -> LedgerField {
     let clock = now.clock(&field.noticed_at);
     LedgerField {
         path: FieldPath::new(&field.path),
-        git_at: field.git_at.as_ref().map(place),
+        git_at: field
+            .git_at
+            .as_ref()
+            .map(|at| InGit::new(at, &field.git_before)),
         git: side(field.git.as_ref()),
         live: side(field.live.as_ref()),
         by: field.by.iter().map(by).collect(),
@@ -127,8 +130,25 @@ fn row(field: &DriftField, now: Now) -> LedgerField {
     }
 }
 
-fn place(at: &GitPlace) -> String {
-    format!("{}:{}", at.file, at.line)
+/// Where git says something.
+pub(in crate::http) struct InGit {
+    pub(in crate::http) at: String,
+    /// What that overrides, in words; empty when nothing.
+    pub(in crate::http) over: String,
+}
+
+impl InGit {
+    fn new(at: &GitPlace, before: &[GitPlace]) -> Self {
+        let before: Vec<String> = before.iter().rev().map(ToString::to_string).collect();
+        Self {
+            at: at.to_string(),
+            over: if before.is_empty() {
+                String::new()
+            } else {
+                format!("overrides {}", before.join(", then "))
+            },
+        }
+    }
 }
 
 /// A field manager with what its name means, where that is known.
@@ -175,6 +195,7 @@ pub(in crate::http) struct PlanChange {
     pub(in crate::http) path: String,
     pub(in crate::http) before: Option<String>,
     pub(in crate::http) after: Option<String>,
+    pub(in crate::http) git_at: Option<InGit>,
 }
 
 pub(super) fn plan(plan: &PlanView, most: usize, open: usize) -> Vec<PlanRow> {
@@ -211,17 +232,23 @@ fn about(step: &PlanStep) -> String {
 }
 
 fn change(change: &FieldDiff) -> PlanChange {
+    let git_at = change
+        .git_at
+        .as_ref()
+        .map(|at| InGit::new(at, &change.git_before));
     if change.sensitive {
         return PlanChange {
             path: change.path.clone(),
             before: None,
             after: Some("(changes; the value is not shown)".to_owned()),
+            git_at,
         };
     }
     PlanChange {
         path: change.path.clone(),
         before: change.before.as_ref().map(whole),
         after: change.after.as_ref().map(whole),
+        git_at,
     }
 }
 

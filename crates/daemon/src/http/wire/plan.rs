@@ -1,10 +1,12 @@
 //! A plan in wire types, with its reasons in words.
 
+use std::collections::BTreeMap;
+
 use lockstep_api::plan::{FieldDiff, LeftAlone, PlanStep, PlanView, StepAction};
 use lockstep_plan::{Action, Plan, Reason, Step, Unstepped, Waiting};
 use lockstep_reconcile::view::AppView;
 
-use super::{count, object_ref, side};
+use super::{count, git_places, object_ref, side};
 
 /// The plan of an app; none while nothing is known of what it would be.
 pub(in crate::http) fn plan(app: &AppView) -> Option<PlanView> {
@@ -32,6 +34,11 @@ pub(in crate::http) fn plan(app: &AppView) -> Option<PlanView> {
 
 fn step(step: &Step, on: Option<&Waiting>) -> PlanStep {
     let (reason, because) = reason(&step.reason);
+    // Asked for only where it is shown: a plan has thousands of steps, and few of them were looked at closely.
+    let mut places = match &step.action {
+        Action::Apply(wanted) if !step.changes.is_empty() => wanted.manifest.places_by_path(),
+        _ => BTreeMap::new(),
+    };
     PlanStep {
         id: object_ref(&step.id),
         action: match step.action {
@@ -49,11 +56,15 @@ fn step(step: &Step, on: Option<&Waiting>) -> PlanStep {
             .map(|change| {
                 let (before, hidden_before) = side(&change.before);
                 let (after, hidden_after) = side(&change.after);
+                let (git_at, git_before) =
+                    git_places(&places.remove(&change.path).unwrap_or_default());
                 FieldDiff {
                     path: change.path.clone(),
                     before,
                     after,
                     sensitive: hidden_before || hidden_after,
+                    git_at,
+                    git_before,
                 }
             })
             .collect(),

@@ -102,11 +102,16 @@ pub(crate) fn drifted() -> AppView {
         cluster,
         by,
         noticed_at: at(clock),
-        place: Some(Place {
-            file: "apps/checkout/base/deployment.yaml".into(),
-            line: 41,
-            column: 9,
-        }),
+        places: [
+            ("apps/checkout/base/deployment.yaml", 41, 9),
+            ("apps/checkout/prod/replicas.yaml", 7, 3),
+        ]
+        .map(|(file, line, column)| Place {
+            file: file.into(),
+            line,
+            column,
+        })
+        .to_vec(),
     };
     app.drift = vec![
         DriftObject {
