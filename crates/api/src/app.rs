@@ -447,14 +447,17 @@ impl ObjectRef {
 pub struct GitPlace {
     /// The file inside the repository.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 where there are none, as in an Application's own fields.
     pub line: u32,
 }
 
 /// `base/deployment.yaml:12`
 impl std::fmt::Display for GitPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
     }
 }
 

@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Where a value was written: file, line and column, both counted from 1.
+/// Where a value was written: file, line and column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// The path inside the tree, with `/`.
+    /// The path inside the tree, with `/`; or what else says it, such as an Application's field.
     pub file: Arc<str>,
-    /// The line, from 1.
+    /// The line, from 1; 0 where there are none.
     pub line: u32,
     /// The column, from 1.
     pub column: u32,
@@ -21,7 +21,10 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
     }
 }
 
@@ -112,11 +115,11 @@ struct Packed {
 }
 
 impl Places {
-    /// Where the object itself begins: the document, or the generator's entry.
+    /// Where the object came from: the document that it is, or the generator's entry that first made it.
     pub fn origin(&self) -> Option<Place> {
         let mut cursor = self.cursor();
         cursor.next()?;
-        cursor.last_place()
+        cursor.places().into_iter().next()
     }
 
     /// Where the value at a JSON pointer was set last; of a map or list, where its first leaf was.
@@ -263,10 +266,10 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Begins with the place of the object itself.
-    pub fn new(origin: &Place) -> Self {
+    /// Begins with the places of the object itself.
+    pub fn new(place: &Place, trail: &Trail) -> Self {
         let mut packer = Self::default();
-        packer.leaf("", origin, &Trail::default());
+        packer.leaf("", place, trail);
         packer
     }
 
@@ -349,7 +352,7 @@ mod tests {
             place("patch.yaml", 7),
             place("ä.yaml", 70_000),
         );
-        let mut packer = Packer::new(&base);
+        let mut packer = Packer::new(&base, &Trail::default());
         packer.leaf("/data/a", &base, &Trail::default());
         packer.leaf("/data/ä", &patch, &Trail::default().then(&base));
         packer.leaf("/data/äö", &far, &Trail::default().then(&base).then(&patch));

@@ -92,7 +92,7 @@ impl Node {
 
     /// Where it begins, and where each leaf in it was set and had been set before (empty maps and lists are leaves).
     pub fn places(&self) -> Places {
-        let mut packer = Packer::new(&self.place);
+        let mut packer = Packer::new(&self.place, &self.trail);
         self.each(&mut String::with_capacity(64), false, &mut |at, leaf| {
             packer.leaf(at, &leaf.place, &leaf.trail);
         });

@@ -1,6 +1,7 @@
 //! The reader: the parser's events into nodes, with anchors, merges and limits.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ enum Inside {
     Map {
         pairs: Vec<Pair>,
         key: Option<(Scalar, Place)>,
-        seen: HashSet<String>,
+        /// Where each key stands in `pairs`.
+        seen: HashMap<(String, Tag), usize>,
         merges: Vec<Node>,
     },
 }
@@ -179,7 +181,7 @@ impl<'l> Reader<'l> {
                 let inside = Inside::Map {
                     pairs: Vec::new(),
                     key: None,
-                    seen: HashSet::new(),
+                    seen: HashMap::new(),
                     merges: Vec::new(),
                 };
                 self.start(place, anchor, style == StructureStyle::Flow, inside)?;
@@ -270,7 +272,7 @@ impl<'l> Reader<'l> {
     fn count(&mut self, nodes: usize, place: &Place) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
-            let message = format!("more than {} values, aliases included", self.limits.nodes);
+            let message = format!("more than {} values, anchors and aliases included", self.limits.nodes);
             return Err(YamlError::at(place, message));
         }
         Ok(())
@@ -322,7 +324,7 @@ impl<'l> Reader<'l> {
             height: open.size.height + 1,
         };
         let node = Node::new(content, open.place);
-        self.keep(open.anchor, &node, size);
+        self.keep(open.anchor, &node, size)?;
         self.put(node, size, false)
     }
 
@@ -334,20 +336,32 @@ impl<'l> Reader<'l> {
             bytes,
             height: 0,
         };
-        self.keep(anchor, &node, size);
+        self.keep(anchor, &node, size)?;
         self.put(node, size, merge)
     }
 
-    fn keep(&mut self, anchor: usize, node: &Node, size: Size) {
-        if anchor != 0 {
-            self.anchors.insert(
-                anchor,
-                Anchor {
-                    node: node.clone(),
-                    size,
-                },
-            );
+    /// Keeps a copy for aliases. It costs as much as one: anchors inside each other would copy all that is in them.
+    fn keep(&mut self, anchor: usize, node: &Node, size: Size) -> Result<(), YamlError> {
+        if anchor == 0 {
+            return Ok(());
         }
+        self.copies(size, &node.place)?;
+        let node = node.clone();
+        self.anchors.insert(anchor, Anchor { node, size });
+        Ok(())
+    }
+
+    fn copies(&mut self, size: Size, place: &Place) -> Result<(), YamlError> {
+        self.count(size.nodes, place)?;
+        self.alias_bytes = self.alias_bytes.saturating_add(size.bytes);
+        if self.alias_bytes > self.limits.alias_bytes {
+            let message = format!(
+                "anchors and aliases repeat more than {} bytes",
+                self.limits.alias_bytes
+            );
+            return Err(YamlError::at(place, message));
+        }
+        Ok(())
     }
 
     fn alias(&mut self, anchor: usize, place: &Place) -> Result<(), YamlError> {
@@ -358,13 +372,8 @@ impl<'l> Reader<'l> {
             ));
         };
         let size = known.size;
-        self.count(size.nodes, place)?;
+        self.copies(size, place)?;
         self.deep(size.height, place)?;
-        self.alias_bytes = self.alias_bytes.saturating_add(size.bytes);
-        if self.alias_bytes > self.limits.alias_bytes {
-            let message = format!("aliases repeat more than {} bytes", self.limits.alias_bytes);
-            return Err(YamlError::at(place, message));
-        }
         let node = self.anchors.get(&anchor).map(|known| known.node.clone());
         match node {
             Some(node) => self.put(node, size, false),
@@ -412,16 +421,18 @@ impl<'l> Reader<'l> {
                         })
                     } else {
                         if seen.is_empty() {
-                            seen.extend(pairs.iter().map(|pair| pair.key.text.clone()));
+                            let known = pairs.iter().enumerate();
+                            seen.extend(
+                                known.map(|(at, pair)| ((pair.key.text.clone(), pair.key.tag), at)),
+                            );
                         }
-                        let new = seen.insert(scalar.text.clone());
-                        (!new)
-                            .then(|| {
-                                pairs.iter().position(|pair| {
-                                    pair.key.text == scalar.text && pair.key.tag == scalar.tag
-                                })
-                            })
-                            .flatten()
+                        match seen.entry((scalar.text.clone(), scalar.tag)) {
+                            Entry::Occupied(known) => Some(*known.get()),
+                            Entry::Vacant(new) => {
+                                new.insert(pairs.len());
+                                None
+                            }
+                        }
                     };
                     match again.and_then(|at| pairs.get_mut(at)) {
                         Some(old) if self.unique_keys => {
@@ -494,6 +505,10 @@ fn key_text(key: Scalar) -> Scalar {
 
 /// What `<<` brings: keys of its own win, then those of the first map named.
 fn merge_into(pairs: &mut Vec<Pair>, merges: Vec<Node>) -> Result<(), YamlError> {
+    if merges.is_empty() {
+        return Ok(());
+    }
+    let mut known: HashSet<String> = pairs.iter().map(|pair| pair.key.text.clone()).collect();
     for from in merges {
         let maps = match from.content {
             Content::List(items) => items,
@@ -506,11 +521,13 @@ fn merge_into(pairs: &mut Vec<Pair>, merges: Vec<Node>) -> Result<(), YamlError>
                     "`<<` takes a map or a list of maps",
                 ));
             };
-            let known: HashSet<String> = pairs.iter().map(|pair| pair.key.text.clone()).collect();
+            let brought = pairs.len();
             pairs.extend(
                 more.into_iter()
                     .filter(|pair| !known.contains(&pair.key.text)),
             );
+            let brought = pairs.iter().skip(brought);
+            known.extend(brought.map(|pair| pair.key.text.clone()));
         }
     }
     Ok(())

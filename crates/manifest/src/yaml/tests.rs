@@ -91,6 +91,44 @@ fn a_billion_laughs_are_stopped_by_the_budget() {
 }
 
 #[test]
+fn anchors_inside_each_other_cost_what_each_keeps() {
+    // 90 copies of 40,000 values, and no alias anywhere.
+    let text = format!(
+        "{}{}{}\n",
+        (0..90).map(|at| format!("&a{at} [")).collect::<String>(),
+        "1,".repeat(40_000),
+        "]".repeat(90)
+    );
+    let error = fails(Dialect::Kubectl, &text, &Limits::default());
+    assert!(error.message.contains("2000000 values"), "{error}");
+    let long = format!(
+        "{}\"{}\"{}\n",
+        (0..90).map(|at| format!("&a{at} [")).collect::<String>(),
+        "x".repeat(1 << 20),
+        "]".repeat(90)
+    );
+    let error = fails(Dialect::Kubectl, &long, &Limits::default());
+    assert!(error.message.contains("16777216 bytes"), "{error}");
+}
+
+#[test]
+fn a_large_map_is_read_in_time_however_often_keys_come_again() {
+    let mut text = String::new();
+    for at in 0..100_000 {
+        let _ = writeln!(text, "k{at}: 1");
+    }
+    text.push_str(&"k99999: 2\n".repeat(100_000));
+    let value = one(Dialect::Kubectl, &text);
+    assert_eq!(value["k99999"], json!(2));
+    let mut text = "b: &b {x: 1}\nm:\n".to_owned();
+    for at in 0..100_000 {
+        let _ = writeln!(text, "  k{at}: 1");
+    }
+    let _ = writeln!(text, "  <<: [{}]", vec!["*b"; 100_000].join(", "));
+    assert_eq!(one(Dialect::Kustomize, &text)["m"]["x"], json!(1));
+}
+
+#[test]
 fn deep_nesting_is_refused_however_it_is_made() {
     let limits = Limits::default();
     assert!(
