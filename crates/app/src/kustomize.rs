@@ -256,7 +256,8 @@ fn is_label_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_label_value(text: &str) -> bool {
+/// Can the text be the value of a label?
+pub fn is_label_value(text: &str) -> bool {
     text.is_empty()
         || text.len() <= 63
             && text
