@@ -272,7 +272,10 @@ impl<'l> Reader<'l> {
     fn count(&mut self, nodes: usize, place: &Place) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
-            let message = format!("more than {} values, anchors and aliases included", self.limits.nodes);
+            let message = format!(
+                "more than {} values, anchors and aliases included",
+                self.limits.nodes
+            );
             return Err(YamlError::at(place, message));
         }
         Ok(())
