@@ -8,7 +8,7 @@ use lockstep_tree::{EntryKind, RelPath};
 use serde_json::Value;
 
 use crate::error::RenderError;
-use crate::reading::{Reading, start_of};
+use crate::reading::Reading;
 
 /// A file that holds this anywhere is left out.
 const SKIP: &str = "+argocd:skip-file-rendering";
@@ -22,12 +22,12 @@ pub(crate) fn objects(
     folder: &RelPath,
     options: &Directory,
 ) -> Result<Vec<Manifest>, RenderError> {
-    let include = glob(folder, "include", &options.include)?;
-    let exclude = glob(folder, "exclude", &options.exclude)?;
+    let include = glob(reading, folder, "include", &options.include)?;
+    let exclude = glob(reading, folder, "exclude", &options.exclude)?;
     let mut files = Vec::new();
     let mut open = vec![folder.clone()];
     while let Some(at) = open.pop() {
-        reading.enter(&start_of(&at))?;
+        reading.enter(&reading.start_of(&at))?;
         for entry in reading.list(&at)? {
             // A name with a backslash is a file's name on Linux, and nobody's manifest.
             let Ok(path) = at.join(&entry.name) else {
@@ -61,14 +61,15 @@ pub(crate) fn objects(
         if !matches!(extension, "yaml" | "yml" | "json") {
             continue;
         }
-        reading.enter(&start_of(&path))?;
-        let Some(text) = reading.file(&path, &start_of(&path))? else {
+        let start = reading.start_of(&path);
+        reading.enter(&start)?;
+        let Some(text) = reading.file(&path, &start)? else {
             continue;
         };
         bytes += text.len();
         if bytes > reading.limits.directory_bytes {
             return Err(RenderError::Limit {
-                place: start_of(&path),
+                place: start,
                 what: format!(
                     "more than {} bytes of manifests in {folder}",
                     reading.limits.directory_bytes
@@ -76,18 +77,23 @@ pub(crate) fn objects(
             });
         }
         read_file(reading, &path, extension == "json", &text, &mut objects)?;
-        reading.check_count(objects.len(), &start_of(&path))?;
+        reading.check_count(objects.len(), &start)?;
     }
     Ok(objects)
 }
 
-fn glob(folder: &RelPath, field: &str, pattern: &str) -> Result<Option<GlobMatcher>, RenderError> {
+fn glob(
+    reading: &Reading<'_>,
+    folder: &RelPath,
+    field: &str,
+    pattern: &str,
+) -> Result<Option<GlobMatcher>, RenderError> {
     if pattern.is_empty() {
         return Ok(None);
     }
     let glob = GlobBuilder::new(pattern).literal_separator(false).build();
     let glob = glob.map_err(|e| RenderError::Invalid {
-        place: start_of(folder),
+        place: reading.start_of(folder),
         what: format!("spec.source.directory.{field} is no glob: {e}"),
         hint: Some("write something like `*.yaml` or `{web,api}/*`".to_owned()),
     })?;
@@ -144,7 +150,7 @@ fn documents(
         Ok(documents) => Ok(documents),
         // JSON has escapes that YAML has not (surrogate pairs).
         Err(error) if json => match serde_json::from_slice::<Value>(text) {
-            Ok(value) => Ok(vec![Node::from_value(&value, &start_of(path))]),
+            Ok(value) => Ok(vec![Node::from_value(&value, &reading.start_of(path))]),
             Err(_) => Err(error.into()),
         },
         Err(error) => Err(error.into()),

@@ -58,7 +58,7 @@ pub enum RenderError {
     #[error("{0}")]
     Yaml(YamlError),
     /// A file cannot be read.
-    #[error("{place}: {cause}")]
+    #[error("{place}: {}", with_causes(cause))]
     Read {
         /// Where it is named.
         place: Place,
@@ -84,12 +84,12 @@ pub enum RenderError {
         /// The folder of the kustomization.
         folder: String,
     },
-    /// Something of another repository or server.
-    #[error("{place}: {what:?} is remote, and rendering fetches nothing")]
+    /// Another repository, which is not here.
+    #[error("{place}: {what} is another repository, and nothing is fetched here")]
     Remote {
         /// Where it is named.
         place: Place,
-        /// The address as written.
+        /// The repository, with its target.
         what: String,
     },
     /// Something this version does not do.
@@ -174,7 +174,9 @@ impl RenderError {
             Self::Outside { .. } => {
                 "move the file below the kustomization that names it, or name its folder as a base".to_owned()
             }
-            Self::Remote { .. } => "copy what is needed into the repository".to_owned(),
+            Self::Remote { .. } => {
+                "let the daemon render it, which fetches it if the project's sourceRepos names it; or copy what is needed into the repository".to_owned()
+            }
             Self::Unsupported { hint, .. } => hint.clone(),
             Self::Invalid { hint, .. } => return hint.clone(),
         })
@@ -215,6 +217,13 @@ impl RenderError {
             None => fault,
         }
     }
+}
+
+/// An error with what is behind it: that a file is too large says its cause.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 impl From<YamlError> for RenderError {

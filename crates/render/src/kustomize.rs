@@ -3,8 +3,10 @@
 //! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written (`entries` are those of its lists), `resource` one object
 //! with every name it had, `set` the list of them; then the steps in the order in which they run: `generate`, `patch`
 //! (with `merge`, `schema`, `json` and `select`), `names`, `labels`, `images`, `replacements`, `plugins`; and at the end
-//! of a build `references`, `variables` and `order`. `tables`, `scope` and `config` hold field specifications.
+//! of a build `references`, `variables` and `order`. `address` reads what names another repository, `overrides` changes
+//! the kustomization as an Application wants it. `tables`, `scope` and `config` hold field specifications.
 
+mod address;
 mod build;
 mod config;
 mod entries;
@@ -18,6 +20,7 @@ mod merge;
 mod metadata;
 mod names;
 mod order;
+mod overrides;
 mod patch;
 mod plugins;
 mod printed;
@@ -28,6 +31,7 @@ mod schema;
 mod scope;
 mod select;
 mod set;
+mod spent;
 mod tables;
 mod take;
 mod variables;
@@ -38,11 +42,13 @@ use serde_json::Value;
 
 use crate::error::RenderError;
 use crate::reading::Reading;
+pub(crate) use overrides::Overrides;
 
 /// Builds the kustomization in a folder: its objects, and how they are printed where that is something else.
 pub(crate) fn build(
     reading: &mut Reading<'_>,
     folder: &RelPath,
+    overrides: &mut Overrides<'_>,
 ) -> Result<Vec<(Manifest, Option<Value>)>, RenderError> {
-    build::Build::new(reading).whole(folder)
+    build::Build::new(reading).whole(folder, overrides)
 }

@@ -2,9 +2,11 @@
 //!
 //! Reading order: [`render`] decides what a folder is and has it rendered; `directory` takes every object of a folder,
 //! [`kustomize`] builds a kustomization; `reading` is the only way either looks at files, so that the result can say
-//! which paths it depends on; [`RenderError`] says what was wrong, where, and what to do.
+//! which paths it depends on; `environment` fills in `$ARGOCD_APP_NAME` and its like; [`RenderError`] says what was
+//! wrong, where, and what to do.
 
 mod directory;
+mod environment;
 mod error;
 pub mod kustomize;
 mod limits;
@@ -12,13 +14,18 @@ mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_app::app::Base;
+use lockstep_app::kustomize::Kustomize;
 use lockstep_app::{Source, SourceType};
-use lockstep_manifest::Manifest;
-use lockstep_manifest::yaml::{print_manifests, print_value};
+use lockstep_manifest::yaml::{self, Dialect, print_manifests, print_value};
+use lockstep_manifest::{Manifest, Place};
 use lockstep_tree::{RelPath, Tree};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use environment::Environment;
+pub use environment::Facts;
 pub use error::RenderError;
+use kustomize::Overrides;
 pub use limits::Limits;
 use reading::Reading;
 
@@ -40,44 +47,158 @@ pub struct Rendered {
     pub kind: Kind,
     /// Every path that was looked at, found or not: a commit that changes none of them changes nothing here.
     pub read: BTreeSet<RelPath>,
+    /// The same of each other repository.
+    pub read_of: BTreeMap<Base, BTreeSet<RelPath>>,
+    /// The commit's own id is in the objects: every commit changes them, whatever else it changes.
+    pub by_revision: bool,
     /// What the author should know and nothing fails for.
     pub warnings: Vec<String>,
     /// What is printed for the object at an index, where an API server would not take that as it is.
     odd: BTreeMap<usize, Value>,
 }
 
+impl Rendered {
+    /// What is printed for the object at an index. It is the object, but for values that an API server would not take.
+    pub fn body(&self, at: usize) -> Option<&Map<String, Value>> {
+        match self.odd.get(&at) {
+            Some(value) => value.as_object(),
+            None => self.manifests.get(at).map(Manifest::body),
+        }
+    }
+}
+
+/// The trees that a rendering may look at.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    /// The app's own.
+    pub own: Tree,
+    /// Those of other repositories that are here already.
+    pub bases: BTreeMap<Base, Tree>,
+}
+
+impl Forest {
+    /// The app's own tree, and nothing else.
+    pub fn of(own: Tree) -> Self {
+        Self {
+            own,
+            bases: BTreeMap::new(),
+        }
+    }
+}
+
+/// Another repository that a kustomization names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Which, and at which target.
+    pub base: Base,
+    /// Where it is named first.
+    pub place: Place,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Rendering {
+    /// The objects.
+    Done(Box<Rendered>),
+    /// Nothing yet: these trees are needed, and perhaps others that they name. Never empty.
+    Needs(Vec<Need>),
+}
+
 /// Names of a kustomization file, as the reference looks for them.
 const KUSTOMIZATION_FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// Renders `source.path` of a tree.
+/// Files of a source's folder that say how it is rendered, in the order in which they count.
+const SOURCE_FILE: &str = ".argocd-source";
+
+/// Renders `source.path` of one tree, for no app in particular.
 ///
-/// Shape: a pure function of tree, path and kind; no clock, no network, no process.
-/// Errors: [`RenderError::NoSuchPath`] when the folder is not there, never an empty result for it.
+/// Errors: as [`render_in`], and [`RenderError::Remote`] when another repository would be needed.
 pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered, RenderError> {
-    let no_such_path = || RenderError::NoSuchPath {
-        path: source.path.clone(),
-    };
-    let folder: RelPath = source.path.parse().map_err(|_| no_such_path())?;
-    let mut reading = Reading::new(tree, limits);
-    if !reading.is_folder(&folder)? {
-        return Err(no_such_path());
+    let forest = Forest::of(tree.clone());
+    match render_in(source, &forest, &Facts::default(), limits)? {
+        Rendering::Done(rendered) => Ok(*rendered),
+        Rendering::Needs(needs) => match needs.into_iter().next() {
+            Some(need) => Err(RenderError::Remote {
+                place: need.place,
+                what: need.base.to_string(),
+            }),
+            None => Err(no_such_path(source)),
+        },
     }
+}
+
+/// Renders `source.path` of the forest's own tree.
+///
+/// Shape: a pure function of trees, source and facts; no clock, no network, no process. What is not in the forest is
+/// asked for, as many at once as can be known before the first of them is there.
+/// Errors: [`RenderError::NoSuchPath`] when the folder is not there, never an empty result for it.
+pub fn render_in(
+    source: &Source,
+    forest: &Forest,
+    facts: &Facts,
+    limits: &Limits,
+) -> Result<Rendering, RenderError> {
+    let mut reading = Reading::new(forest, limits);
+    match rendered(source, &mut reading, facts) {
+        Ok(rendered) => Ok(Rendering::Done(Box::new(rendered))),
+        Err(RenderError::Remote { .. }) if !reading.needs.is_empty() => {
+            Ok(Rendering::Needs(reading.needs.into_values().collect()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn no_such_path(source: &Source) -> RenderError {
+    RenderError::NoSuchPath {
+        path: source.path.clone(),
+    }
+}
+
+fn rendered(
+    source: &Source,
+    reading: &mut Reading<'_>,
+    facts: &Facts,
+) -> Result<Rendered, RenderError> {
+    let folder: RelPath = source.path.parse().map_err(|_| no_such_path(source))?;
+    if !reading.is_folder(&folder)? {
+        return Err(no_such_path(source));
+    }
+    let source = with_its_files(source, reading, &folder, facts)?;
+    let mut by_revision = false;
+    let mut kustomization = |reading: &mut Reading<'_>, options: &Kustomize| {
+        let mut overrides = Overrides {
+            options,
+            app: &facts.app,
+            environment: Environment::new(facts, &source),
+        };
+        let objects = built(reading, &folder, &mut overrides);
+        by_revision = overrides.environment.by_revision;
+        for name in overrides.environment.unknown {
+            reading.warnings.push(format!(
+                "{}: ${name} is no variable of the build, so nothing stands in its place",
+                options.at
+            ));
+        }
+        objects
+    };
     let (kind, (manifests, odd)) = match &source.kind {
         SourceType::Directory(options) => (
             Kind::Directory,
-            plain(directory::objects(&mut reading, &folder, options)?),
+            plain(directory::objects(reading, &folder, options)?),
         ),
-        SourceType::Kustomize(_) => (Kind::Kustomize, kustomization(&mut reading, &folder)?),
+        SourceType::Kustomize(options) => (Kind::Kustomize, kustomization(reading, options)?),
         SourceType::Detect => {
             let mut found = false;
             for name in KUSTOMIZATION_FILES {
                 found |= reading.is_file(&reading.below(&folder, name)?)?;
             }
+            let chart = reading.below(&folder, "Chart.yaml")?;
             if found {
-                (Kind::Kustomize, kustomization(&mut reading, &folder)?)
-            } else if reading.is_file(&reading.below(&folder, "Chart.yaml")?)? {
+                let options = Kustomize::default();
+                (Kind::Kustomize, kustomization(reading, &options)?)
+            } else if reading.is_file(&chart)? {
                 return Err(RenderError::Unsupported {
-                    place: reading::start_of(&reading.below(&folder, "Chart.yaml")?),
+                    place: reading.start_of(&chart),
                     what: "Helm charts are not rendered yet".to_owned(),
                     hint:
                         "render the chart into a folder of manifests, or keep this app where it is"
@@ -87,7 +208,7 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
                 let options = lockstep_app::app::Directory::default();
                 (
                     Kind::Directory,
-                    plain(directory::objects(&mut reading, &folder, &options)?),
+                    plain(directory::objects(reading, &folder, &options)?),
                 )
             }
         }
@@ -95,10 +216,54 @@ pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered,
     Ok(Rendered {
         manifests,
         kind,
-        read: reading.read,
-        warnings: reading.warnings,
+        read: std::mem::take(&mut reading.read),
+        read_of: std::mem::take(&mut reading.read_of),
+        by_revision,
+        warnings: std::mem::take(&mut reading.warnings),
         odd,
     })
+}
+
+/// The source as files in its folder change it: `.argocd-source.yaml`, then `.argocd-source-APP.yaml`.
+fn with_its_files(
+    source: &Source,
+    reading: &mut Reading<'_>,
+    folder: &RelPath,
+    facts: &Facts,
+) -> Result<Source, RenderError> {
+    let mut source = source.clone();
+    let mut names = vec![format!("{SOURCE_FILE}.yaml")];
+    if !facts.app.is_empty() {
+        names.push(format!("{SOURCE_FILE}-{}.yaml", facts.app));
+    }
+    for name in names {
+        let path = reading.below(folder, &name)?;
+        let place = reading.start_of(&path);
+        let Some(text) = reading.file(&path, &place)? else {
+            continue;
+        };
+        let documents = yaml::read(
+            &text,
+            Dialect::Kubectl,
+            &reading.name(&path),
+            &reading.limits.yaml,
+        )?;
+        let Some(said) = documents.first() else {
+            continue;
+        };
+        let value = said.to_value().map_err(|e| {
+            RenderError::invalid_hint(&e.place, e.what, "correct the value, or take it away")
+        })?;
+        source = source.merged(path.as_str(), &value).map_err(|errors| {
+            let hint = errors.iter().find_map(|error| error.hint.clone());
+            RenderError::Invalid {
+                place,
+                what: lockstep_app::SpecError::fault(&errors).message,
+                hint,
+            }
+        })?;
+    }
+    Ok(source)
 }
 
 type Objects = (Vec<Manifest>, BTreeMap<usize, Value>);
@@ -107,9 +272,14 @@ fn plain(manifests: Vec<Manifest>) -> Objects {
     (manifests, BTreeMap::new())
 }
 
-fn kustomization(reading: &mut Reading<'_>, folder: &RelPath) -> Result<Objects, RenderError> {
+fn built(
+    reading: &mut Reading<'_>,
+    folder: &RelPath,
+    overrides: &mut Overrides<'_>,
+) -> Result<Objects, RenderError> {
     let (mut manifests, mut odd) = plain(Vec::new());
-    for (at, (manifest, printed)) in kustomize::build(reading, folder)?.into_iter().enumerate() {
+    let objects = kustomize::build(reading, folder, overrides)?;
+    for (at, (manifest, printed)) in objects.into_iter().enumerate() {
         manifests.push(manifest);
         odd.extend(printed.map(|value| (at, value)));
     }

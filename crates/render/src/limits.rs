@@ -15,6 +15,8 @@ pub struct Limits {
     pub folders: usize,
     /// Bases inside each other.
     pub nesting: usize,
+    /// Other repositories that one source's kustomizations name, those that these name counted in.
+    pub bases: usize,
     /// Bytes of a compiled regular expression.
     pub regex_bytes: usize,
     /// Bytes that patches, generators and aliases may make of what was read.
@@ -32,6 +34,7 @@ impl Default for Limits {
             resources: 20_000,
             folders: 20_000,
             nesting: 60,
+            bases: 32,
             regex_bytes: 1 << 20,
             made_bytes: 256 << 20,
             yaml: yaml::Limits::default(),

@@ -1,50 +1,126 @@
 //! The only way rendering looks at files: within limits, and remembering where it looked.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use lockstep_app::app::Base;
 use lockstep_manifest::Place;
 use lockstep_tree::{Entry, Found, RelPath, Tree};
 
 use crate::error::RenderError;
 use crate::limits::Limits;
+use crate::{Forest, Need};
 
 pub(crate) struct Reading<'t> {
+    forest: &'t Forest,
+    /// The tree that paths are of now; none is the app's own.
+    base: Option<&'t Base>,
     tree: &'t Tree,
     pub(crate) limits: &'t Limits,
     pub(crate) read: BTreeSet<RelPath>,
+    pub(crate) read_of: BTreeMap<Base, BTreeSet<RelPath>>,
+    /// What is not in the forest and would have to be.
+    pub(crate) needs: BTreeMap<Base, Need>,
     pub(crate) warnings: Vec<String>,
     bytes: usize,
     folders: usize,
 }
 
-/// The first character of a file, for what concerns all of it.
-pub(crate) fn start_of(path: &RelPath) -> Place {
-    Place {
-        file: path.to_string().into(),
-        line: 1,
-        column: 1,
-    }
-}
-
 impl<'t> Reading<'t> {
-    pub(crate) fn new(tree: &'t Tree, limits: &'t Limits) -> Self {
+    pub(crate) fn new(forest: &'t Forest, limits: &'t Limits) -> Self {
         Self {
-            tree,
+            forest,
+            base: None,
+            tree: &forest.own,
             limits,
             read: BTreeSet::new(),
+            read_of: BTreeMap::new(),
+            needs: BTreeMap::new(),
             warnings: Vec::new(),
             bytes: 0,
             folders: 0,
         }
     }
 
+    /// The other repository that paths are of now; none is the app's own.
+    pub(crate) fn base(&self) -> Option<&'t Base> {
+        self.base
+    }
+
+    /// Looks at another repository from now on, if it is here: answers with the one that it looked at before, which
+    /// [`Self::turn_back`] takes. What is not here is remembered as needed.
+    pub(crate) fn turn_to(
+        &mut self,
+        base: &Base,
+        place: &Place,
+    ) -> Result<Option<&'t Base>, RenderError> {
+        let before = self.base;
+        if let Some((base, tree)) = self.forest.bases.get_key_value(base) {
+            self.base = Some(base);
+            self.tree = tree;
+            return Ok(before);
+        }
+        if self.forest.bases.len() + self.needs.len() >= self.limits.bases
+            && !self.needs.contains_key(base)
+        {
+            return Err(RenderError::Limit {
+                place: place.clone(),
+                what: format!("more than {} remote bases", self.limits.bases),
+            });
+        }
+        let need = || Need {
+            base: base.clone(),
+            place: place.clone(),
+        };
+        self.needs.entry(base.clone()).or_insert_with(need);
+        Err(RenderError::Remote {
+            place: place.clone(),
+            what: base.to_string(),
+        })
+    }
+
+    /// Goes back to the tree that was looked at before.
+    pub(crate) fn turn_back(&mut self, before: Option<&'t Base>) {
+        self.base = before;
+        let tree = before.and_then(|base| self.forest.bases.get(base));
+        self.tree = tree.unwrap_or(&self.forest.own);
+    }
+
+    /// A path as people read it: one of another repository stands behind its address.
+    pub(crate) fn name<'p>(&self, path: &'p RelPath) -> Cow<'p, str> {
+        match self.base {
+            None if path.is_root() => Cow::Borrowed("."),
+            None => Cow::Borrowed(path.as_str()),
+            Some(base) => Cow::Owned(format!("{base}//{}", path.as_str())),
+        }
+    }
+
+    /// The first character of a file, for what concerns all of it.
+    pub(crate) fn start_of(&self, path: &RelPath) -> Place {
+        Place {
+            file: self.name(path).into(),
+            line: 1,
+            column: 1,
+        }
+    }
+
+    fn looked_at(&mut self, path: &RelPath) {
+        match self.base {
+            None => self.read.insert(path.clone()),
+            Some(base) => self
+                .read_of
+                .entry(base.clone())
+                .or_default()
+                .insert(path.clone()),
+        };
+    }
+
     /// A path below a folder, by a name that is no user's.
-    #[expect(clippy::unused_self, reason = "reads as a question to the tree")]
     pub(crate) fn below(&self, folder: &RelPath, name: &str) -> Result<RelPath, RenderError> {
         folder
             .join(name)
-            .map_err(|e| RenderError::invalid(&start_of(folder), e.to_string()))
+            .map_err(|e| RenderError::invalid(&self.start_of(folder), e.to_string()))
     }
 
     /// What stands at a path, links followed.
@@ -53,7 +129,7 @@ impl<'t> Reading<'t> {
         path: &RelPath,
         named: &Place,
     ) -> Result<Option<Found>, RenderError> {
-        self.read.insert(path.clone());
+        self.looked_at(path);
         let found = self.tree.find(path).map_err(|cause| RenderError::Read {
             place: named.clone(),
             cause,
@@ -61,20 +137,22 @@ impl<'t> Reading<'t> {
         if let Some(found) = &found {
             // A link's target counts as looked at, too: it is what changes.
             if found.path != *path {
-                self.read.insert(found.path.clone());
+                self.looked_at(&found.path);
             }
         }
         Ok(found)
     }
 
     pub(crate) fn is_file(&mut self, path: &RelPath) -> Result<bool, RenderError> {
+        let named = self.start_of(path);
         Ok(self
-            .find(path, &start_of(path))?
+            .find(path, &named)?
             .is_some_and(|found| found.is_file()))
     }
 
     pub(crate) fn is_folder(&mut self, path: &RelPath) -> Result<bool, RenderError> {
-        let found = self.find(path, &start_of(path))?;
+        let named = self.start_of(path);
+        let found = self.find(path, &named)?;
         Ok(found.is_some_and(|found| found.kind == lockstep_tree::EntryKind::Folder))
     }
 
@@ -95,7 +173,7 @@ impl<'t> Reading<'t> {
             self.bytes += bytes.len();
             if self.bytes > self.limits.total_bytes {
                 return Err(RenderError::Limit {
-                    place: start_of(path),
+                    place: self.start_of(path),
                     what: format!(
                         "more than {} bytes in all files together",
                         self.limits.total_bytes
@@ -108,9 +186,9 @@ impl<'t> Reading<'t> {
 
     /// The entries of a folder, sorted by name.
     pub(crate) fn list(&mut self, path: &RelPath) -> Result<Vec<Entry>, RenderError> {
-        self.read.insert(path.clone());
+        self.looked_at(path);
         let entries = self.tree.list(path).map_err(|cause| RenderError::Read {
-            place: start_of(path),
+            place: self.start_of(path),
             cause,
         })?;
         Ok(entries.unwrap_or_default())

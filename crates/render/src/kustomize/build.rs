@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use lockstep_app::app::Base;
 use lockstep_manifest::yaml::{self, Dialect, Node};
 use lockstep_manifest::{Manifest, Place};
-use lockstep_tree::{EntryKind, RelPath};
+use lockstep_tree::{EntryKind, Found, RelPath};
 use serde_json::Value;
 
+use super::address::{self, Address};
 use super::config::Config;
 use super::file::{self, File};
 use super::metadata::Metadata;
-use super::resource::{self, Resource};
+use super::overrides::Overrides;
+use super::resource::{self, Origin, Resource};
 use super::schema::Own;
 use super::set::Resources;
+use super::spent::{Spent, VALUE};
 use super::take::Text;
 use super::variables::Variable;
 use super::{
@@ -20,17 +24,17 @@ use super::{
     variables,
 };
 use crate::error::RenderError;
-use crate::reading::{Reading, start_of};
+use crate::reading::Reading;
 
 pub(crate) struct Build<'r, 't> {
     pub(crate) reading: &'r mut Reading<'t>,
-    /// The folders that are being built, outermost first.
-    visiting: Vec<RelPath>,
+    /// The folders that are being built, outermost first, and of which other repository each is.
+    visiting: Vec<(Option<&'t Base>, RelPath)>,
     /// The schema a kustomization brought: the first one in build order holds for all.
     pub(crate) own_schema: Option<Arc<Own>>,
     pub(crate) metadata: Metadata,
-    /// Values that patches copied so far.
-    made: usize,
+    /// What it has cost so far.
+    pub(crate) spent: Spent,
 }
 
 /// What a folder was built to so far.
@@ -46,23 +50,44 @@ pub(crate) struct Accumulated {
 pub(crate) struct Here {
     pub(crate) folder: RelPath,
     pub(crate) file: RelPath,
+    /// The other repository that both are of.
+    pub(crate) base: Option<Base>,
+    place: Place,
 }
 
 impl Here {
+    fn new(reading: &Reading<'_>, folder: RelPath, file: RelPath) -> Self {
+        Self {
+            base: reading.base().cloned(),
+            place: reading.start_of(&file),
+            folder,
+            file,
+        }
+    }
+
     /// What concerns the whole kustomization file.
     pub(crate) fn place(&self) -> Place {
-        start_of(&self.file)
+        self.place.clone()
     }
+}
+
+/// What an entry names.
+enum Named {
+    /// A path of the tree at hand, and what is there.
+    Path(RelPath, Option<Found>),
+    /// A folder of another repository.
+    Remote(Address),
 }
 
 impl<'r, 't> Build<'r, 't> {
     pub(crate) fn new(reading: &'r mut Reading<'t>) -> Self {
+        let spent = Spent::new(reading.limits);
         Self {
             reading,
             visiting: Vec::new(),
             own_schema: None,
             metadata: Metadata::default(),
-            made: 0,
+            spent,
         }
     }
 
@@ -70,19 +95,21 @@ impl<'r, 't> Build<'r, 't> {
     pub(crate) fn whole(
         &mut self,
         folder: &RelPath,
+        overrides: &mut Overrides<'_>,
     ) -> Result<Vec<(Manifest, Option<Value>)>, RenderError> {
         let folder = self
-            .real_folder(folder, &start_of(folder))?
+            .real_folder(folder, &self.reading.start_of(folder))?
             .unwrap_or_else(|| folder.clone());
-        let (path, file) = file::read(self.reading, &folder, None)?;
+        let (path, mut file) = file::read(self.reading, &folder, None)?;
         self.metadata = Metadata::new(&file.build_metadata, &folder)?;
         let mut all = Accumulated::default();
-        self.visiting.push(folder.clone());
-        let here = Here { folder, file: path };
+        self.visiting.push((None, folder.clone()));
+        let here = Here::new(self.reading, folder, path);
+        overrides.apply(self, &here, &mut file)?;
         self.accumulate(&here, &file, &mut all)?;
         generate::append_hashes(all.resources.list_mut())?;
         references::fix(all.resources.list_mut(), &all.config)?;
-        variables::resolve(&mut all)?;
+        variables::resolve(&mut all, &mut self.spent)?;
         let mut resources = all.resources.into_list();
         resources.retain(|resource| {
             let local = resource.texts_of("annotations");
@@ -108,9 +135,9 @@ impl<'r, 't> Build<'r, 't> {
             )
         };
         let place = resource.node.place.clone();
-        let places = resource.node.places();
         let mut node = resource.node;
         printed::finish(&mut node);
+        let places = node.places();
         let value = node.to_value().map_err(|e| not_written(&e.place, e.what))?;
         // `name: 123` is printed as the number it is; what is applied is a text.
         let odd = value
@@ -157,19 +184,28 @@ impl<'r, 't> Build<'r, 't> {
                 self.own_schema = documents.first().map(|node| Arc::new(Own::new(node)));
             }
         }
+        let mut needed = None;
         for entry in &file.resources {
-            self.resource(here, entry, all)?;
+            match self.resource(here, entry, all) {
+                // The others may name repositories of their own: all of them are asked for at once.
+                Err(error @ RenderError::Remote { .. }) => drop(needed.get_or_insert(error)),
+                result => result?,
+            }
+        }
+        if let Some(error) = needed {
+            self.look_ahead(here, &file.components)?;
+            return Err(error);
         }
         let mut config = Config::default();
         for path in &file.configurations {
             let (text, path) = self.load(here, path)?;
-            config.read(&text, path.as_str(), &self.reading.limits.yaml)?;
+            config.read(&text, &self.reading.name(&path), &self.reading.limits.yaml)?;
         }
         all.config.merge(config, &here.place())?;
         let mut config = Config::default();
         for path in &file.crds {
             let (text, path) = self.load(here, path)?;
-            config.read_crds(&text, path.as_str(), &self.reading.limits.yaml)?;
+            config.read_crds(&text, &self.reading.name(&path), &self.reading.limits.yaml)?;
         }
         all.config.merge(config, &here.place())?;
         generate::run(self, here, file, all)?;
@@ -180,7 +216,7 @@ impl<'r, 't> Build<'r, 't> {
         self.transform(here, file, all)?;
         plugins::transformers(self, here, &file.transformers, all)?;
         plugins::validators(self, here, &file.validators, all)?;
-        variables::record(&file.vars, all)?;
+        variables::record(&file.vars, all, &mut self.spent)?;
         self.reading.check_count(all.resources.len(), &here.place())
     }
 
@@ -200,50 +236,48 @@ impl<'r, 't> Build<'r, 't> {
             .as_ref()
             .filter(|namespace| !namespace.text.is_empty())
         {
-            names::set_namespace(all, namespace)?;
-            self.metadata.changed(all, &by("NamespaceTransformer"));
+            names::set_namespace(all, namespace, &mut self.spent)?;
+            self.changed(all, &by("NamespaceTransformer"))?;
         }
         if let Some(prefix) = &file.name_prefix {
-            names::add_prefix(all, prefix)?;
+            names::add_prefix(all, prefix, &mut self.spent)?;
         }
-        self.metadata
-            .changed_if(file.name_prefix.is_some(), all, &by("PrefixTransformer"));
+        if file.name_prefix.is_some() {
+            self.changed(all, &by("PrefixTransformer"))?;
+        }
         if let Some(suffix) = &file.name_suffix {
-            names::add_suffix(all, suffix)?;
+            names::add_suffix(all, suffix, &mut self.spent)?;
         }
-        self.metadata
-            .changed_if(file.name_suffix.is_some(), all, &by("SuffixTransformer"));
+        if file.name_suffix.is_some() {
+            self.changed(all, &by("SuffixTransformer"))?;
+        }
         for entry in &file.labels {
-            labels::add(all, entry)?;
-            self.metadata.changed(all, &by("LabelTransformer"));
+            labels::add(all, entry, &mut self.spent)?;
+            self.changed(all, &by("LabelTransformer"))?;
         }
-        labels::add_common(all, &file.common_labels)?;
-        self.metadata.changed_if(
-            !file.labels.is_empty() || !file.common_labels.is_empty(),
-            all,
-            &by("LabelTransformer"),
-        );
-        labels::annotate(all, &file.common_annotations)?;
-        self.metadata.changed_if(
-            !file.common_annotations.is_empty(),
-            all,
-            &by("AnnotationsTransformer"),
-        );
+        labels::add_common(all, &file.common_labels, &mut self.spent)?;
+        if !file.labels.is_empty() || !file.common_labels.is_empty() {
+            self.changed(all, &by("LabelTransformer"))?;
+        }
+        labels::annotate(all, &file.common_annotations, &mut self.spent)?;
+        if !file.common_annotations.is_empty() {
+            self.changed(all, &by("AnnotationsTransformer"))?;
+        }
         for entry in &file.patches_json6902 {
             patch::json6902(self, here, entry, all)?;
-            self.metadata.changed(all, &by("PatchJson6902Transformer"));
+            self.changed(all, &by("PatchJson6902Transformer"))?;
         }
         for replica in &file.replicas {
-            images::set_replicas(all, replica)?;
-            self.metadata.changed(all, &by("ReplicaCountTransformer"));
+            images::set_replicas(all, replica, &mut self.spent)?;
+            self.changed(all, &by("ReplicaCountTransformer"))?;
         }
         for image in &file.images {
-            images::set_image(all, image, self.reading.limits.regex_bytes)?;
-            self.metadata.changed(all, &by("ImageTagTransformer"));
+            images::set_image(all, image, &mut self.spent)?;
+            self.changed(all, &by("ImageTagTransformer"))?;
         }
         if !file.replacements.is_empty() {
             replacements::run(self, here, &file.replacements, all)?;
-            self.metadata.changed(all, &by("ReplacementTransformer"));
+            self.changed(all, &by("ReplacementTransformer"))?;
         }
         all.resources.drop_empty();
         Ok(())
@@ -256,29 +290,41 @@ impl<'r, 't> Build<'r, 't> {
         entry: &Text,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
-        let path = self.path(here, entry)?;
-        let found = self.reading.find(&path, &entry.place)?;
-        match found.as_ref().map(|found| found.kind) {
-            Some(EntryKind::Folder) => {
-                let folder = found.map_or(path, |found| found.path);
-                let inner = self.folder(&folder, &entry.place, false, None)?;
-                all.config.merge(inner.config, &entry.place)?;
-                variables::join(&mut all.variables, inner.variables)?;
-                all.resources.append_all(inner.resources)?;
+        match self.named(here, entry)? {
+            Named::Remote(address) => {
+                let inner = self.remote(&address, &entry.place, false, None)?;
+                self.take_in(inner, &entry.place, all)?;
             }
-            Some(_) => {
-                let (text, path) = self.load(here, entry)?;
-                self.reading.enter(&entry.place)?;
-                for mut resource in
-                    resource::resources(self.documents(&text, Dialect::Kustomize, &path)?)?
-                {
-                    self.metadata.loaded(&mut resource, &path);
-                    all.resources.append(resource)?;
+            Named::Path(path, found) => match found {
+                Some(found) if found.kind == EntryKind::Folder => {
+                    let inner = self.folder(&found.path, &entry.place, false, None)?;
+                    self.take_in(inner, &entry.place, all)?;
                 }
-            }
-            None => return Err(missing(entry, &path)),
+                Some(_) => {
+                    let (text, path) = self.load(here, entry)?;
+                    self.reading.enter(&entry.place)?;
+                    let documents = self.documents(&text, Dialect::Kustomize, &path)?;
+                    for mut resource in resource::resources(documents)? {
+                        self.metadata.loaded(&mut resource, here, &path);
+                        all.resources.append(resource)?;
+                    }
+                }
+                None => return Err(self.missing(entry, &path)),
+            },
         }
         self.reading.check_count(all.resources.len(), &entry.place)
+    }
+
+    /// What a base was built to goes to what there is already.
+    fn take_in(
+        &mut self,
+        inner: Accumulated,
+        named: &Place,
+        all: &mut Accumulated,
+    ) -> Result<(), RenderError> {
+        all.config.merge(inner.config, named)?;
+        variables::join(&mut all.variables, inner.variables, &mut self.spent)?;
+        all.resources.append_all(inner.resources)
     }
 
     fn component(
@@ -287,17 +333,75 @@ impl<'r, 't> Build<'r, 't> {
         entry: &Text,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
-        let path = self.path(here, entry)?;
-        let found = self
-            .reading
-            .find(&path, &entry.place)?
-            .filter(|found| found.kind == EntryKind::Folder);
-        let Some(found) = found else {
-            return Err(missing(entry, &path));
-        };
-        let so_far = std::mem::take(all);
-        *all = self.folder(&found.path, &entry.place, true, Some(so_far))?;
+        match self.named(here, entry)? {
+            Named::Remote(address) => {
+                let so_far = std::mem::take(all);
+                *all = self.remote(&address, &entry.place, true, Some(so_far))?;
+            }
+            Named::Path(path, found) => {
+                let found = found.filter(|found| found.kind == EntryKind::Folder);
+                let Some(found) = found else {
+                    return Err(self.missing(entry, &path));
+                };
+                let so_far = std::mem::take(all);
+                *all = self.folder(&found.path, &entry.place, true, Some(so_far))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Remembers the repositories that components name, so that they are asked for together with those of resources.
+    fn look_ahead(&mut self, here: &Here, components: &[Text]) -> Result<(), RenderError> {
+        for entry in components {
+            if let Named::Remote(address) = self.named(here, entry)? {
+                match self.reading.turn_to(&address.base, &entry.place) {
+                    Ok(before) => self.reading.turn_back(before),
+                    Err(RenderError::Remote { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds a folder of another repository, which sees nothing but its own tree.
+    fn remote(
+        &mut self,
+        address: &Address,
+        named: &Place,
+        component: bool,
+        into: Option<Accumulated>,
+    ) -> Result<Accumulated, RenderError> {
+        let before = self.reading.turn_to(&address.base, named)?;
+        let built = self.remote_folder(&address.path, named, component, into);
+        self.reading.turn_back(before);
+        built
+    }
+
+    fn remote_folder(
+        &mut self,
+        path: &RelPath,
+        named: &Place,
+        component: bool,
+        into: Option<Accumulated>,
+    ) -> Result<Accumulated, RenderError> {
+        let Some(found) = self.reading.find(path, named)? else {
+            return Err(RenderError::FileMissing {
+                place: named.clone(),
+                path: self.reading.name(path).into_owned(),
+            });
+        };
+        if found.kind != EntryKind::Folder {
+            return Err(RenderError::invalid_hint(
+                named,
+                format!(
+                    "{} is a file, and a remote base is a folder with a kustomization",
+                    self.reading.name(path)
+                ),
+                "name its folder, or copy the file into this repository",
+            ));
+        }
+        self.folder(&found.path, named, component, into)
     }
 
     /// Builds another folder: a base into a new list, a component into the one that it gets.
@@ -309,14 +413,21 @@ impl<'r, 't> Build<'r, 't> {
         into: Option<Accumulated>,
     ) -> Result<Accumulated, RenderError> {
         self.reading.enter(named)?;
-        if let Some(above) = self.visiting.iter().find(|above| above.is_within(folder)) {
+        let base = self.reading.base();
+        let above = self
+            .visiting
+            .iter()
+            .find(|(of, above)| *of == base && above.is_within(folder));
+        if let Some((_, above)) = above {
+            let name = self.reading.name(folder);
             return Err(RenderError::invalid_hint(
                 named,
                 if above == folder {
-                    format!("this leads in a circle: {folder} is being built already")
+                    format!("this leads in a circle: {name} is being built already")
                 } else {
                     format!(
-                        "this leads in a circle: {above}, which lies in {folder}, is being built already"
+                        "this leads in a circle: {}, which lies in {name}, is being built already",
+                        self.reading.name(above)
                     )
                 },
                 "move what both need into a folder of its own",
@@ -333,6 +444,7 @@ impl<'r, 't> Build<'r, 't> {
         }
         let (path, file) = file::read(self.reading, folder, Some(named))?;
         if file.component != component {
+            let folder = self.reading.name(folder);
             let (what, hint) = if component {
                 (
                     format!("{folder} is a Kustomization, and a Component is expected here"),
@@ -347,14 +459,11 @@ impl<'r, 't> Build<'r, 't> {
             return Err(RenderError::invalid_hint(named, what, hint));
         }
         let mut all = into.unwrap_or_default();
-        self.visiting.push(folder.clone());
-        let here = Here {
-            folder: folder.clone(),
-            file: path,
-        };
-        self.accumulate(&here, &file, &mut all)?;
+        self.visiting.push((base, folder.clone()));
+        let here = Here::new(self.reading, folder.clone(), path);
+        let done = self.accumulate(&here, &file, &mut all);
         self.visiting.pop();
-        Ok(all)
+        done.map(|()| all)
     }
 
     fn real_folder(
@@ -365,30 +474,52 @@ impl<'r, 't> Build<'r, 't> {
         Ok(self.reading.find(folder, named)?.map(|found| found.path))
     }
 
-    /// A path that the kustomization names, seen from its folder. Errors: an address instead of a path.
-    pub(crate) fn path(&mut self, here: &Here, entry: &Text) -> Result<RelPath, RenderError> {
+    /// What an entry names: what is there as a path is one; only then it may be an address.
+    fn named(&mut self, here: &Here, entry: &Text) -> Result<Named, RenderError> {
         let text = entry.text.as_str();
         if text.is_empty() {
             return Err(RenderError::invalid(&entry.place, "an empty path"));
         }
         let path = here.folder.join(text);
-        let there = match &path {
-            Ok(path) => self.reading.find(path, &entry.place)?.is_some(),
-            Err(_) => false,
+        let found = match &path {
+            Ok(path) => self.reading.find(path, &entry.place)?,
+            Err(_) => None,
         };
-        if !there && is_remote(text) {
-            return Err(RenderError::Remote {
-                place: entry.place.clone(),
-                what: without_user(text),
+        if found.is_none()
+            && let Some(address) = address::parse(text)
+        {
+            return address.map(Named::Remote).map_err(|not| {
+                let text = address::without_user(text);
+                RenderError::Unsupported {
+                    place: entry.place.clone(),
+                    what: format!("{text:?} {}", not.why),
+                    hint: not.hint,
+                }
             });
         }
-        path.map_err(|e| {
-            RenderError::invalid_hint(
+        match path {
+            Ok(path) => Ok(Named::Path(path, found)),
+            Err(error) => Err(RenderError::invalid_hint(
                 &entry.place,
-                e.to_string(),
+                error.to_string(),
                 "write a path relative to this folder, inside the repository",
-            )
-        })
+            )),
+        }
+    }
+
+    /// A path that the kustomization names, seen from its folder. Errors: an address instead of a path.
+    pub(crate) fn path(&mut self, here: &Here, entry: &Text) -> Result<RelPath, RenderError> {
+        match self.named(here, entry)? {
+            Named::Path(path, _) => Ok(path),
+            Named::Remote(_) => Err(RenderError::Unsupported {
+                place: entry.place.clone(),
+                what: format!(
+                    "{:?} is of another repository, and only resources and components may be",
+                    address::without_user(&entry.text)
+                ),
+                hint: "copy the file into this repository".to_owned(),
+            }),
+        }
     }
 
     /// The contents of a file that the kustomization names, and its path. It must lie in or below its folder.
@@ -399,24 +530,25 @@ impl<'r, 't> Build<'r, 't> {
     ) -> Result<(bytes::Bytes, RelPath), RenderError> {
         let path = self.path(here, entry)?;
         let Some(found) = self.reading.find(&path, &entry.place)? else {
-            return Err(missing(entry, &path));
+            return Err(self.missing(entry, &path));
         };
         if !found.is_file() {
+            let name = self.reading.name(&path);
             return Err(RenderError::invalid(
                 &entry.place,
-                format!("{path} is a folder, and a file is expected"),
+                format!("{name} is a folder, and a file is expected"),
             ));
         }
         if !found.path.is_within(&here.folder) {
             return Err(RenderError::Outside {
                 place: entry.place.clone(),
-                path: path.to_string(),
-                folder: here.folder.to_string(),
+                path: self.reading.name(&path).into_owned(),
+                folder: self.reading.name(&here.folder).into_owned(),
             });
         }
         let text = self.reading.file(&path, &entry.place)?;
         text.map(|text| (text, path.clone()))
-            .ok_or_else(|| missing(entry, &path))
+            .ok_or_else(|| self.missing(entry, &path))
     }
 
     pub(crate) fn documents(
@@ -428,54 +560,35 @@ impl<'r, 't> Build<'r, 't> {
         Ok(yaml::read(
             text,
             dialect,
-            path.as_str(),
+            &self.reading.name(path),
             &self.reading.limits.yaml,
         )?)
     }
 
-    /// Patches copy what they bring into every object they meet: this counts it.
-    pub(crate) fn count_made(&mut self, bytes: usize, place: &Place) -> Result<(), RenderError> {
-        self.made = self.made.saturating_add(bytes);
-        if self.made > self.reading.limits.made_bytes {
-            return Err(RenderError::Limit {
-                place: place.clone(),
-                what: format!(
-                    "patches and generators make more than {} bytes",
-                    self.reading.limits.made_bytes
-                ),
-            });
+    /// Remembers a step for every object that there is, when the author asked for it.
+    pub(crate) fn changed(
+        &mut self,
+        all: &mut Accumulated,
+        by: &Origin,
+    ) -> Result<(), RenderError> {
+        if self.metadata.remembers_steps() {
+            let place = all
+                .resources
+                .iter()
+                .next()
+                .map(|first| first.place().clone());
+            if let Some(place) = place {
+                self.spent.make(4 * VALUE * all.resources.len(), &place)?;
+            }
+            self.metadata.changed(all, by);
         }
         Ok(())
     }
-}
 
-fn missing(entry: &Text, path: &RelPath) -> RenderError {
-    RenderError::FileMissing {
-        place: entry.place.clone(),
-        path: path.to_string(),
-    }
-}
-
-/// Addresses as the reference takes them: a scheme, `git@host:`, a well-known host, or a marked repository.
-fn is_remote(text: &str) -> bool {
-    let host = text.split('/').next().unwrap_or_default();
-    text.contains("://")
-        || text.starts_with("git@")
-        || text.starts_with("git::")
-        || text.contains(".git/")
-        || text.contains("?ref=")
-        || (text.contains("//") && host.contains('.') && !host.starts_with('.'))
-        || matches!(host, "github.com" | "gitlab.com" | "bitbucket.org")
-}
-
-/// The address without what stands before an `@` in it.
-fn without_user(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.split('/').next().unwrap_or_default();
-            let cut = host.rfind('@').map_or(0, |at| at + 1);
-            format!("{scheme}://{}", &rest[cut..])
+    fn missing(&self, entry: &Text, path: &RelPath) -> RenderError {
+        RenderError::FileMissing {
+            place: entry.place.clone(),
+            path: self.reading.name(path).into_owned(),
         }
-        None => text.to_owned(),
     }
 }

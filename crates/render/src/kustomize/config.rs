@@ -43,6 +43,8 @@ const ALL: [(&str, Which); 10] = [
 pub(crate) struct Config {
     added: Vec<(Which, FieldSpec)>,
     references: Vec<NameReference>,
+    /// Fields in `references` together.
+    reference_fields: usize,
 }
 
 fn built_in(which: Which) -> &'static [FieldSpec] {
@@ -88,6 +90,7 @@ impl Config {
         {
             Some(old) if old.create != spec.create => Err(conflict(&spec, place)),
             Some(_) => Ok(()),
+            None if self.added.len() >= MOST_FIELDS => Err(too_many(place)),
             None => {
                 self.added.push((which, spec));
                 Ok(())
@@ -108,8 +111,10 @@ impl Config {
         {
             Some(old) if old.create != spec.create => return Err(conflict(&spec, place)),
             Some(_) => return Ok(()),
+            None if self.reference_fields >= MOST_FIELDS => return Err(too_many(place)),
             None => {}
         }
+        self.reference_fields += 1;
         match self
             .references
             .iter_mut()
@@ -289,6 +294,16 @@ impl Config {
 fn crd_gvk(name: &str) -> Gvk {
     let kind = name.rsplit('.').next().unwrap_or(name);
     Gvk::new("", "", kind)
+}
+
+/// Fields that configurations add. Each is looked for in every object; the largest known add some hundred.
+const MOST_FIELDS: usize = 5_000;
+
+fn too_many(place: &Place) -> RenderError {
+    RenderError::Limit {
+        place: place.clone(),
+        what: format!("configurations and crds add more than {MOST_FIELDS} fields"),
+    }
 }
 
 fn conflict(spec: &FieldSpec, place: &Place) -> RenderError {

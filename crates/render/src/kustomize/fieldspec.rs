@@ -4,6 +4,7 @@ use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{Content, Node};
 
 use super::resource::Gvk;
+use super::spent::LONGEST_FIELD_PATH;
 use crate::error::RenderError;
 
 /// A field of some kinds. An empty group, version or kind matches any.
@@ -47,6 +48,12 @@ impl FieldSpec {
         place: &Place,
         set: &mut impl FnMut(&mut Node) -> Result<(), RenderError>,
     ) -> Result<(), RenderError> {
+        if self.path.len() > LONGEST_FIELD_PATH {
+            return Err(RenderError::Limit {
+                place: place.clone(),
+                what: format!("a path of more than {LONGEST_FIELD_PATH} parts to a field"),
+            });
+        }
         self.walk(&self.path, object, make, place, set)
     }
 

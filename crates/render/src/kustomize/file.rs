@@ -7,7 +7,7 @@ use lockstep_tree::RelPath;
 use super::entries::{self, Generator, Image, Labels, Options, Patch, Replica};
 use super::take::{self, Text};
 use crate::error::RenderError;
-use crate::reading::{Reading, start_of};
+use crate::reading::Reading;
 
 /// A kustomization or a component.
 #[derive(Debug, Default)]
@@ -104,9 +104,10 @@ pub(crate) fn read(
         }
         if let Some(other) = &found {
             return Err(RenderError::invalid_hint(
-                &start_of(&path),
+                &reading.start_of(&path),
                 format!(
-                    "{folder} has two kustomization files, the other is {}",
+                    "{} has two kustomization files, the other is {}",
+                    reading.name(folder),
                     other.name()
                 ),
                 "remove one of them",
@@ -115,14 +116,15 @@ pub(crate) fn read(
         found = Some(path);
     }
     let path = found.ok_or_else(|| RenderError::NoKustomization {
-        folder: folder.to_string(),
+        folder: reading.name(folder).into_owned(),
         place: named.cloned(),
     })?;
-    let text = reading.file(&path, &start_of(&path))?.unwrap_or_default();
-    let documents = yaml::read(&text, Dialect::Kubectl, path.as_str(), &reading.limits.yaml)?;
+    let start = reading.start_of(&path);
+    let text = reading.file(&path, &start)?.unwrap_or_default();
+    let documents = yaml::read(&text, Dialect::Kubectl, &start.file, &reading.limits.yaml)?;
     let empty = || {
         RenderError::invalid_hint(
-            &start_of(&path),
+            &start,
             "the kustomization is empty",
             "name at least one file under `resources:`",
         )
@@ -133,7 +135,8 @@ pub(crate) fn read(
     let (file, any) = parse(node, &mut warnings)?;
     for (field, successor) in warnings {
         reading.warnings.push(format!(
-            "{path}: `{field}` is deprecated; use `{successor}`"
+            "{}: `{field}` is deprecated; use `{successor}`",
+            start.file
         ));
     }
     if !any {

@@ -11,6 +11,7 @@ use super::entries::{Generator, Options};
 use super::file::File;
 use super::metadata::by_built_in;
 use super::resource::Resource;
+use super::spent::{Spent, VALUE};
 use super::take::Text;
 use crate::error::RenderError;
 
@@ -41,7 +42,7 @@ pub(crate) fn run(
                 "ConfigMapGenerator"
             };
             made.origin = Some(by_built_in(here, kind));
-            absorb(all, made, generator)?;
+            absorb(all, made, generator, &mut build.spent)?;
         }
     }
     Ok(())
@@ -83,6 +84,15 @@ pub(crate) fn make(
             continue;
         }
         let mut map = Node::map(place.clone());
+        let texts = global
+            .iter()
+            .chain(own)
+            .map(|(key, value)| key.len() + value.text.len());
+        let many = global.len() + own.len();
+        build.spent.make(
+            many * many / 16 + VALUE * many + texts.sum::<usize>(),
+            place,
+        )?;
         for (key, value) in global.iter().chain(own) {
             map.set(key, Node::text(&*value.text, value.place.clone()));
         }
@@ -101,7 +111,9 @@ pub(crate) fn make(
         node.set("data", Node::map(place.clone()));
     }
     for entry in entries {
-        build.count_made(entry.value.len(), &entry.place)?;
+        build
+            .spent
+            .make(VALUE + 2 * entry.value.len(), &entry.place)?;
         let (field, value) = encoded(&entry, secret);
         if let Some(map) = node.map_under(field, place) {
             // Keys are known to differ, so there is no need to look for an old one.
@@ -160,7 +172,7 @@ fn entries(
     let mut entries = Vec::new();
     for path in &generator.envs {
         let (text, path) = build.load(here, path)?;
-        env_file(&text, path.as_str(), &mut entries);
+        env_file(&text, &build.reading.name(&path), &mut entries);
     }
     for literal in &generator.literals {
         let (key, value) = literal
@@ -185,16 +197,13 @@ fn entries(
     }
     for file in &generator.files {
         let (key, path) = file_key(file)?;
-        let named = Text {
-            text: path,
-            place: file.place.clone(),
-        };
+        let named = Text::new(path, file.place.clone());
         let (bytes, path) = build.load(here, &named)?;
         let key = key.unwrap_or_else(|| path.name().to_owned());
         entries.push(Entry {
             key,
             value: bytes.to_vec(),
-            place: crate::reading::start_of(&path),
+            place: build.reading.start_of(&path),
         });
     }
     let mut seen = std::collections::HashSet::new();
@@ -255,9 +264,11 @@ pub(crate) fn absorb(
     all: &mut Accumulated,
     made: Resource,
     generator: &Generator,
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     let id = made.id();
     let place = &generator.place;
+    spent.look(all.resources.len(), place)?;
     let replaces = matches!(generator.behavior.as_str(), "merge" | "replace");
     let Some(old) = all.resources.by_any_id(&id, place)? else {
         if replaces {
@@ -288,6 +299,8 @@ pub(crate) fn absorb(
     }
     if generator.behavior == "merge" {
         for field in ["data", "binaryData"] {
+            let keys = |node: &Node| node.get(field).and_then(Node::as_map).map_or(0, <[_]>::len);
+            spent.make(keys(&old.node) * keys(&new.node) / 16, place)?;
             let map = united(old.node.get(field).cloned(), new.node.get(field).cloned());
             if let Some(map) = map {
                 new.node.set(field, map);
@@ -298,6 +311,16 @@ pub(crate) fn absorb(
     let (name, namespace) = (old.name().to_owned(), old.namespace().to_owned());
     new.set_name(&name, place);
     new.set_namespace(&namespace, place);
+    // What it is called was said by the one that was there.
+    for field in ["name", "namespace"] {
+        let said = old.node.at(&["metadata", field]);
+        let kept = new.node.get_mut("metadata").and_then(|m| m.get_mut(field));
+        if let (Some(said), Some(kept)) = (said, kept) {
+            kept.place = said.place.clone();
+            kept.trail = said.trail.clone();
+        }
+    }
+    new.node.follow(&old.node);
     new.hashed &= old.hashed;
     new.past.clone_from(&old.past);
     new.prefixes.clone_from(&old.prefixes);
@@ -339,11 +362,8 @@ fn united(old: Option<Node>, new: Option<Node>) -> Option<Node> {
 pub(crate) fn append_hashes(resources: &mut [Resource]) -> Result<(), RenderError> {
     for resource in resources.iter_mut().filter(|resource| resource.hashed) {
         let name = format!("{}-{}", resource.name(), hash(&resource.node)?);
-        let place = resource
-            .node
-            .at(&["metadata", "name"])
-            .map_or(&resource.node.place, |node| &node.place)
-            .clone();
+        // It is the contents that give it this name.
+        let place = resource.place().clone();
         resource.remember();
         resource.set_name(&name, &place);
     }

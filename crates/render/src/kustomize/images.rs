@@ -8,17 +8,17 @@ use super::config::Which;
 use super::entries::{Image, Replica};
 use super::fieldspec::{FieldSpec, Make};
 use super::names::set_text;
-use super::select;
+use super::spent::{Spent, VALUE};
 use crate::error::RenderError;
 
 /// An entry of `images`, over the fields that the configuration names.
 pub(crate) fn set_image(
     all: &mut Accumulated,
     image: &Image,
-    regex_bytes: usize,
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     let specs = all.config.specs(Which::Images);
-    set_image_in(all, image, &specs, regex_bytes)
+    set_image_in(all, image, &specs, spent)
 }
 
 /// Sets an image in every `containers` and `initContainers` at any depth, and in the fields.
@@ -28,19 +28,20 @@ pub(crate) fn set_image_in(
     all: &mut Accumulated,
     image: &Image,
     specs: &[FieldSpec],
-    regex_bytes: usize,
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     // The name is taken as a regular expression, as in the reference: `.` is any character.
     let pattern = format!(
         "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
         image.name
     );
-    let pattern = select::regex(&pattern, &image.place, regex_bytes)?;
+    let pattern = spent.regex(&pattern, &image.place)?;
     for resource in all.resources.list_mut() {
         if resource.kind() == "CustomResourceDefinition" {
             continue;
         }
-        everywhere(&mut resource.node, image, &pattern);
+        spent.look(1 + specs.len() / 16, &image.place)?;
+        everywhere(&mut resource.node, image, &pattern, spent)?;
         let gvk = resource.gvk();
         for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
             // Nothing is made: an image that is not there has no name that could match.
@@ -48,10 +49,7 @@ pub(crate) fn set_image_in(
                 &mut resource.node,
                 Make::Nothing,
                 &image.place,
-                &mut |node| {
-                    change(node, image, &pattern);
-                    Ok(())
-                },
+                &mut |node| change(node, image, &pattern, spent),
             )?;
         }
     }
@@ -59,12 +57,19 @@ pub(crate) fn set_image_in(
 }
 
 // As deep as the reader lets a document be.
-fn everywhere(node: &mut Node, image: &Image, pattern: &Regex) {
+fn everywhere(
+    node: &mut Node,
+    image: &Image,
+    pattern: &Regex,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     match &mut node.content {
         Content::Scalar(_) => {}
-        Content::List(items) => items
-            .iter_mut()
-            .for_each(|item| everywhere(item, image, pattern)),
+        Content::List(items) => {
+            for item in items {
+                everywhere(item, image, pattern, spent)?;
+            }
+        }
         Content::Map(pairs) => {
             for pair in pairs {
                 if matches!(pair.key.text.as_str(), "containers" | "initContainers")
@@ -72,22 +77,35 @@ fn everywhere(node: &mut Node, image: &Image, pattern: &Regex) {
                 {
                     for item in items {
                         if let Some(node) = item.get_mut("image") {
-                            change(node, image, pattern);
+                            change(node, image, pattern, spent)?;
                         }
                     }
                     continue;
                 }
-                everywhere(&mut pair.value, image, pattern);
+                everywhere(&mut pair.value, image, pattern, spent)?;
             }
         }
     }
+    Ok(())
 }
 
-fn change(node: &mut Node, image: &Image, pattern: &Regex) {
-    let Some(old) = node.as_text() else { return };
-    if !pattern.is_match(old) {
-        return;
-    }
+fn change(
+    node: &mut Node,
+    image: &Image,
+    pattern: &Regex,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
+    let Some(old) = node.as_text().filter(|old| pattern.is_match(old)) else {
+        return Ok(());
+    };
+    let new = [
+        &image.new_name,
+        &image.new_tag,
+        &image.tag_suffix,
+        &image.digest,
+    ];
+    let new: usize = new.iter().map(|text| text.len()).sum();
+    spent.make(VALUE + old.len() + new, &image.place)?;
     let (mut name, mut tag, mut digest) = parts(old);
     if !image.new_name.is_empty() {
         name = &image.new_name;
@@ -113,6 +131,7 @@ fn change(node: &mut Node, image: &Image, pattern: &Regex) {
         new.push_str(digest);
     }
     set_text(node, new, &image.place);
+    Ok(())
 }
 
 /// Name, tag and digest; a registry's port is none of a tag's business.
@@ -128,9 +147,13 @@ fn parts(image: &str) -> (&str, &str, &str) {
 }
 
 /// An entry of `replicas`.
-pub(crate) fn set_replicas(all: &mut Accumulated, replica: &Replica) -> Result<(), RenderError> {
+pub(crate) fn set_replicas(
+    all: &mut Accumulated,
+    replica: &Replica,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let specs = all.config.specs(Which::Replicas);
-    set_replicas_in(all, replica, &specs)
+    set_replicas_in(all, replica, &specs, spent)
 }
 
 /// Sets the count of every object of a kind with replicas that has or had the name.
@@ -138,7 +161,9 @@ pub(crate) fn set_replicas_in(
     all: &mut Accumulated,
     replica: &Replica,
     specs: &[FieldSpec],
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
+    spent.look(all.resources.len(), &replica.place)?;
     let mut found = false;
     for resource in all.resources.list_mut() {
         let named = resource.name() == replica.name
@@ -154,7 +179,8 @@ pub(crate) fn set_replicas_in(
                 Make::Scalar,
                 &replica.place,
                 &mut |node| {
-                    *node = Node::int(replica.count, replica.place.clone());
+                    spent.make(VALUE, &replica.place)?;
+                    node.overwrite(Node::int(replica.count, replica.place.clone()));
                     Ok(())
                 },
             )?;

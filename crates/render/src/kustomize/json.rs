@@ -4,6 +4,7 @@ use lockstep_manifest::Place;
 use lockstep_manifest::pointer;
 use lockstep_manifest::yaml::{Content, Node, Pair, Scalar, Tag};
 
+use super::spent::{DEEPEST, Spent, depth, weight};
 use super::take;
 use crate::error::RenderError;
 
@@ -25,12 +26,6 @@ enum Verb {
     Copy(Vec<String>),
     Move(Vec<String>),
 }
-
-/// Values a patch may make by copying: `copy` can double an object, and again.
-const MOST_VALUES: usize = 1_000_000;
-
-/// An object may not become deeper than this, or what walks it would run out of stack.
-const DEEPEST: usize = 200;
 
 /// Reads a list of operations.
 pub(crate) fn operations(node: &Node) -> Result<Vec<Operation>, RenderError> {
@@ -84,40 +79,15 @@ fn operation(node: &Node) -> Result<Operation, RenderError> {
 
 /// Applies the operations in order. The object goes through JSON, as the reference does it: dates become text and
 /// numbers lose their spelling.
-pub(crate) fn apply(object: &mut Node, operations: &[Operation]) -> Result<(), RenderError> {
+pub(crate) fn apply(
+    object: &mut Node,
+    operations: &[Operation],
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     through_json(object)?;
-    let mut budget = MOST_VALUES;
-    for operation in operations {
-        operation.apply(object, &mut budget)?;
-        if let Verb::Copy(_) | Verb::Move(_) | Verb::Add(_) = operation.verb
-            && depth(object) > DEEPEST
-        {
-            return Err(operation.fails("the object would be nested too deeply"));
-        }
-    }
-    Ok(())
-}
-
-fn depth(node: &Node) -> usize {
-    match &node.content {
-        Content::Scalar(_) => 0,
-        Content::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Content::Map(pairs) => {
-            1 + pairs
-                .iter()
-                .map(|pair| depth(&pair.value))
-                .max()
-                .unwrap_or(0)
-        }
-    }
-}
-
-fn values(node: &Node) -> usize {
-    match &node.content {
-        Content::Scalar(scalar) => 1 + scalar.text.len() / 64,
-        Content::List(items) => 1 + items.iter().map(values).sum::<usize>(),
-        Content::Map(pairs) => 1 + pairs.iter().map(|pair| values(&pair.value)).sum::<usize>(),
-    }
+    operations
+        .iter()
+        .try_for_each(|operation| operation.apply(object, spent))
 }
 
 fn through_json(node: &mut Node) -> Result<(), RenderError> {
@@ -156,11 +126,11 @@ impl Operation {
         )
     }
 
-    fn apply(&self, object: &mut Node, budget: &mut usize) -> Result<(), RenderError> {
+    fn apply(&self, object: &mut Node, spent: &mut Spent) -> Result<(), RenderError> {
         match &self.verb {
-            Verb::Add(value) => self.add(object, value.clone()),
+            Verb::Add(value) => self.add(object, value.clone(), spent),
             Verb::Replace(value) => self.replace(object, value.clone()),
-            Verb::Remove => self.remove(object, &self.path).map(drop),
+            Verb::Remove => self.remove(object, &self.path, spent).map(drop),
             Verb::Test(value) => {
                 let there = self.get(object, &self.path);
                 let same = match there {
@@ -174,18 +144,19 @@ impl Operation {
                 }
             }
             Verb::Copy(from) => {
-                let value = self
+                let mut value = self
                     .get(object, from)
                     .cloned()
                     .ok_or_else(|| self.fails("nothing to copy there"))?;
-                *budget = budget
-                    .checked_sub(values(&value))
-                    .ok_or_else(|| self.fails("it copies more than a million values"))?;
-                self.add(object, value)
+                // A copy into what was copied doubles an object, and again.
+                spent.make(4 * weight(&value), &self.place)?;
+                value.moved_by(&self.place);
+                self.add(object, value, spent)
             }
             Verb::Move(from) => {
-                let value = self.remove(object, from)?;
-                self.add(object, value)
+                let mut value = self.remove(object, from, spent)?;
+                value.moved_by(&self.place);
+                self.add(object, value, spent)
             }
         }
     }
@@ -222,12 +193,28 @@ impl Operation {
         })
     }
 
-    fn add(&self, object: &mut Node, value: Node) -> Result<(), RenderError> {
+    fn check_depth(&self, value: &Node) -> Result<(), RenderError> {
+        if self.path.len() + depth(value) > DEEPEST {
+            return Err(RenderError::Limit {
+                place: self.place.clone(),
+                what: format!(
+                    "the JSON patch at {:?} nests the object deeper than {DEEPEST}",
+                    self.shown
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn add(&self, object: &mut Node, value: Node, spent: &mut Spent) -> Result<(), RenderError> {
+        self.check_depth(&value)?;
         let (parent, last) = self.parent(object, &self.path)?;
+        // What is looked through or moved aside takes time in a patch of many operations.
+        spent.make(length(parent), &self.place)?;
         match &mut parent.content {
             Content::Map(pairs) => {
                 match pairs.iter_mut().find(|pair| pair.key.text == last) {
-                    Some(pair) => pair.value = value,
+                    Some(pair) => pair.value.overwrite(value),
                     None => {
                         pairs.push(Pair {
                             key: Scalar::text(last),
@@ -260,17 +247,18 @@ impl Operation {
     }
 
     fn replace(&self, object: &mut Node, value: Node) -> Result<(), RenderError> {
+        self.check_depth(&value)?;
         let (parent, last) = self.parent(object, &self.path)?;
         match &mut parent.content {
             // A member that is missing is added: a slip of the reference's library that people rely on.
             Content::Map(_) => {
-                parent.set(&last, value);
+                parent.set_over(&last, value);
                 Ok(())
             }
             Content::List(items) => {
                 let length = items.len();
                 match index(&last, length).and_then(|at| items.get_mut(at)) {
-                    Some(item) => *item = value,
+                    Some(item) => item.overwrite(value),
                     None => {
                         return Err(
                             self.fails(format_args!("{last:?} is no index of a list of {length}"))
@@ -283,14 +271,28 @@ impl Operation {
         }
     }
 
-    fn remove(&self, object: &mut Node, path: &[String]) -> Result<Node, RenderError> {
+    fn remove(
+        &self,
+        object: &mut Node,
+        path: &[String],
+        spent: &mut Spent,
+    ) -> Result<Node, RenderError> {
         let (parent, last) = self.parent(object, path)?;
+        spent.make(length(parent), &self.place)?;
         let removed = match &mut parent.content {
             Content::Map(_) => parent.remove(&last),
             Content::List(items) => index(&last, items.len()).map(|at| items.remove(at)),
             Content::Scalar(_) => None,
         };
         removed.ok_or_else(|| self.fails("there is nothing to remove"))
+    }
+}
+
+fn length(node: &Node) -> usize {
+    match &node.content {
+        Content::Scalar(_) => 0,
+        Content::List(items) => items.len(),
+        Content::Map(pairs) => pairs.len(),
     }
 }
 

@@ -6,12 +6,17 @@ use super::build::Accumulated;
 use super::config::Which;
 use super::entries::Labels;
 use super::fieldspec::{FieldSpec, Make};
+use super::spent::{Spent, VALUE};
 use super::tables;
 use super::take::Text;
 use crate::error::RenderError;
 
 /// An entry of `labels`.
-pub(crate) fn add(all: &mut Accumulated, labels: &Labels) -> Result<(), RenderError> {
+pub(crate) fn add(
+    all: &mut Accumulated,
+    labels: &Labels,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let mut specs = Vec::new();
     let mut merge = |more: &[FieldSpec]| -> Result<(), RenderError> {
         for spec in more {
@@ -43,28 +48,33 @@ pub(crate) fn add(all: &mut Accumulated, labels: &Labels) -> Result<(), RenderEr
         merge(&tables::LABELS)?;
         merge(&all.config.specs(Which::Labels))?;
     }
-    set_all(all, &specs, &labels.pairs)
+    set_all(all, &specs, &labels.pairs, spent)
 }
 
 /// `commonLabels`.
 pub(crate) fn add_common(
     all: &mut Accumulated,
     pairs: &[(String, Text)],
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     if pairs.is_empty() {
         return Ok(());
     }
     let specs = all.config.specs(Which::CommonLabels);
-    set_all(all, &specs, pairs)
+    set_all(all, &specs, pairs, spent)
 }
 
 /// `commonAnnotations`.
-pub(crate) fn annotate(all: &mut Accumulated, pairs: &[(String, Text)]) -> Result<(), RenderError> {
+pub(crate) fn annotate(
+    all: &mut Accumulated,
+    pairs: &[(String, Text)],
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     if pairs.is_empty() {
         return Ok(());
     }
     let specs = all.config.specs(Which::CommonAnnotations);
-    set_all(all, &specs, pairs)
+    set_all(all, &specs, pairs, spent)
 }
 
 /// Sets every pair in every field.
@@ -72,6 +82,7 @@ pub(crate) fn set_all(
     all: &mut Accumulated,
     specs: &[FieldSpec],
     pairs: &[(String, Text)],
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     let Some((_, first)) = pairs.first() else {
         return Ok(());
@@ -86,7 +97,16 @@ pub(crate) fn set_all(
             ));
         }
     }
+    let texts = pairs
+        .iter()
+        .map(|(key, value)| key.len() + value.text.len());
+    let cost = VALUE * pairs.len() + texts.sum::<usize>();
+    spent.look(
+        all.resources.len().saturating_mul(specs.len() / 16 + 1),
+        &first.place,
+    )?;
     for resource in all.resources.list_mut() {
+        spent.make(cost, &first.place)?;
         let gvk = resource.gvk();
         let links: Vec<u32> = pairs
             .iter()
@@ -104,10 +124,12 @@ pub(crate) fn set_all(
                     );
                     return Err(RenderError::invalid(&node.place, what));
                 }
+                let there = node.as_map().map_or(0, <[_]>::len) + pairs.len();
+                spent.make(cost + there * pairs.len() / 16, &first.place)?;
                 for ((key, value), link) in pairs.iter().zip(&links) {
                     let mut new = Node::text(&*value.text, value.place.clone());
                     new.link = node.get(key).map_or(*link, |old| old.link);
-                    node.set(key, new);
+                    node.set_over(key, new);
                 }
                 Ok(())
             })?;

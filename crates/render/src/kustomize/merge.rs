@@ -1,10 +1,13 @@
 //! Strategic merge, as the reference does it.
 
+use std::cell::RefCell;
+
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Node, Style, Tag};
+use lockstep_manifest::yaml::{Content, Node, Pair, Style, Tag};
 
 use super::resource::Gvk;
 use super::schema::{ListRule, Own, Schema};
+use super::spent::Spent;
 use super::take::found;
 use crate::error::RenderError;
 
@@ -16,8 +19,12 @@ pub(crate) fn merge_object(
     object: Node,
     patch: &Node,
     own: Option<&Own>,
+    spent: &mut Spent,
 ) -> Result<Option<Node>, RenderError> {
-    let merge = Merge { own };
+    let merge = Merge {
+        own,
+        spent: RefCell::new(spent),
+    };
     let schema = merge
         .schema_of(&object)
         .or_else(|| merge.schema_of(patch))
@@ -25,8 +32,9 @@ pub(crate) fn merge_object(
     merge.value(Some(object), patch, schema, &ListRule::Replace, false)
 }
 
-struct Merge<'o> {
+struct Merge<'o, 's> {
     own: Option<&'o Own>,
+    spent: RefCell<&'s mut Spent>,
 }
 
 /// What a map's `$patch` says.
@@ -56,6 +64,7 @@ fn directive(patch: &Node) -> Result<Directive, RenderError> {
 fn scalar_into(dest: &Node, patch: &Node) -> Node {
     let mut new = patch.clone();
     new.link = dest.link;
+    new.follow(dest);
     if let (Content::Scalar(new), Some(old)) = (&mut new.content, dest.as_scalar()) {
         new.style = old.style;
         if old.style != Style::Plain {
@@ -77,7 +86,13 @@ fn mismatch(patch: &Node, dest: &Node) -> RenderError {
     )
 }
 
-impl<'o> Merge<'o> {
+impl<'o> Merge<'o, '_> {
+    /// Keys and elements are looked for one by one, so two long lists take their product.
+    fn look(&self, many: usize, by: usize, place: &Place) -> Result<(), RenderError> {
+        let mut spent = self.spent.borrow_mut();
+        spent.make(many.saturating_mul(by) / 16, place)
+    }
+
     /// A value with `apiVersion` and `kind` says itself what it is.
     fn schema_of(&self, node: &Node) -> Option<Schema<'o>> {
         let text = |key: &str| node.get(key).and_then(Node::as_text);
@@ -106,15 +121,21 @@ impl<'o> Merge<'o> {
                 None => Ok(Some(patch.clone())),
             },
             Content::Map(_) => {
-                let (dest, new) = match (directive(patch)?, dest) {
+                let nothing = || Node::map(patch.place.clone());
+                let (dest, new, replaced) = match (directive(patch)?, dest) {
                     (Directive::Delete, _) => return Ok(None),
-                    (Directive::Replace, _) | (_, None) => (Node::map(patch.place.clone()), true),
+                    (Directive::Replace, old) => (nothing(), true, old),
+                    (_, None) => (nothing(), true, None),
                     (Directive::Merge, Some(dest)) if dest.as_map().is_none() => {
                         return Err(mismatch(patch, &dest));
                     }
-                    (Directive::Merge, Some(dest)) => (dest, false),
+                    (Directive::Merge, Some(dest)) => (dest, false, None),
                 };
-                self.map(dest, patch, schema, new).map(Some)
+                let mut merged = self.map(dest, patch, schema, new)?;
+                if let Some(old) = replaced {
+                    merged.follow(&old);
+                }
+                Ok(Some(merged))
             }
             Content::List(items) => match dest {
                 Some(dest) if dest.as_list().is_none() => Err(mismatch(patch, &dest)),
@@ -134,6 +155,12 @@ impl<'o> Merge<'o> {
             .schema_of(&dest)
             .or_else(|| self.schema_of(patch))
             .unwrap_or(schema);
+        let length = |node: &Node| node.as_map().map_or(0, <[_]>::len);
+        self.look(
+            2 * (length(&dest) + length(patch)),
+            length(patch),
+            &patch.place,
+        )?;
         for pair in patch.as_map().unwrap_or_default() {
             let key = pair.key.text.as_str();
             if key == DIRECTIVE {
@@ -149,9 +176,10 @@ impl<'o> Merge<'o> {
                 Some(value) if had => dest.set(key, value),
                 Some(value) => {
                     if let Some(pairs) = dest.as_map_mut() {
-                        pairs.push(lockstep_manifest::yaml::Pair {
+                        pairs.push(Pair {
+                            key: pair.key.clone(),
+                            place: pair.place.clone(),
                             value,
-                            ..pair.clone()
                         });
                     }
                 }
@@ -224,25 +252,38 @@ impl<'o> Merge<'o> {
         rule: &ListRule<'o>,
         within_new: bool,
     ) -> Result<Option<Node>, RenderError> {
-        let old = dest.and_then(|dest| match dest.content {
-            Content::List(old) => Some(old),
-            Content::Map(_) | Content::Scalar(_) => None,
-        });
+        // The list without its items still says where it was set.
+        let mut before = dest;
+        let old = before
+            .as_mut()
+            .and_then(Node::as_list_mut)
+            .map(std::mem::take);
         let new = match rule {
             ListRule::Replace => Some(items.to_vec()),
             ListRule::Set => {
                 let text = |node: &Node| node.as_scalar().map(|scalar| scalar.text.clone());
+                let all = items.len() + old.as_ref().map_or(0, Vec::len);
+                self.look(2 * all, all, &patch.place)?;
                 let mut new: Vec<Node> = Vec::new();
                 for item in items.iter().chain(old.iter().flatten()) {
-                    if !new.iter().any(|known| text(known) == text(item)) {
-                        new.push(item.clone());
+                    match new.iter_mut().find(|known| text(known) == text(item)) {
+                        Some(known) => known.follow(item),
+                        None => new.push(item.clone()),
                     }
                 }
                 Some(new)
             }
             ListRule::Keys(keys) => self.keyed(old, items.to_vec(), keys, schema, within_new)?,
         };
-        Ok(new.map(|new| Node::new(Content::List(new), patch.place.clone())))
+        Ok(new.map(|new| {
+            let mut list = Node::new(Content::List(new), patch.place.clone());
+            match before {
+                Some(before) if matches!(rule, ListRule::Replace) => list.follow(&before),
+                Some(before) => list.trail = before.trail.then(&before.place),
+                None => {}
+            }
+            list
+        }))
     }
 
     /// Merges two lists by keys, step by step as the reference does, which shows when keys are missing or come twice:
@@ -273,6 +314,14 @@ impl<'o> Merge<'o> {
             },
         };
         let itself = dest.is_none();
+        let all = patch.len() + dest.as_ref().map_or(0, Vec::len);
+        if let Some(first) = patch
+            .first()
+            .or(dest.as_ref().and_then(|dest| dest.first()))
+        {
+            // Several times, and each time a list is made anew.
+            self.look(16 * all, all, &first.place)?;
+        }
         let mut values: Vec<Vec<String>> = Vec::new();
         for item in patch.iter().chain(dest.iter().flatten()) {
             let of: Vec<String> = keys
@@ -321,13 +370,12 @@ impl<'o> Merge<'o> {
             let replaces =
                 theirs.is_some_and(|item| matches!(directive(item), Ok(Directive::Replace)));
             let value = match (old, theirs) {
-                (old, Some(theirs)) => self.value(
-                    old.filter(|_| !itself),
-                    theirs,
-                    schema,
-                    &ListRule::Replace,
-                    false,
-                )?,
+                (old, Some(theirs)) => {
+                    let old = old.filter(|_| !itself);
+                    let known = old.as_ref().map_or(Vec::new(), |old| marks(old, &names));
+                    let merged = self.value(old, theirs, schema, &ListRule::Replace, false)?;
+                    merged.map(|merged| recognised(merged, known))
+                }
                 (Some(mut old), None) => {
                     self.untouched(&mut old, schema)?;
                     Some(old)
@@ -369,6 +417,25 @@ impl<'o> Merge<'o> {
         }
         Ok(Some(merged))
     }
+}
+
+/// What an element is recognised by.
+fn marks(item: &Node, names: &[&str]) -> Vec<(String, Node)> {
+    let mark = |name: &&str| Some(((*name).to_owned(), item.get(name)?.clone()));
+    names.iter().filter_map(mark).collect()
+}
+
+/// A patch repeats what an element is recognised by to find it, and does not set it.
+fn recognised(mut merged: Node, known: Vec<(String, Node)>) -> Node {
+    for (name, before) in known {
+        if let Some(now) = merged.get_mut(&name)
+            && now.as_written() == before.as_written()
+        {
+            now.place = before.place;
+            now.trail = before.trail;
+        }
+    }
+    merged
 }
 
 fn is_empty_map(node: &Node) -> bool {

@@ -1,5 +1,6 @@
 //! `buildMetadata`: annotations that say where an object came from and what changed it.
 
+use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{Node, print_value};
 use lockstep_tree::RelPath;
 use serde_json::Value;
@@ -12,15 +13,16 @@ use crate::error::RenderError;
 /// What the top kustomization asks for; it holds for all folders.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
-    origins: bool,
-    transformers: bool,
-    managed_by: bool,
+    origins: Option<Place>,
+    transformers: Option<Place>,
+    managed_by: Option<Place>,
     top: RelPath,
 }
 
 /// A step that a field of the kustomization makes.
 pub(crate) fn by_built_in(here: &Here, kind: &str) -> Origin {
     Origin {
+        base: here.base.clone(),
         configured_in: here.file.as_str().to_owned(),
         configured_by: Some(By {
             api_version: "builtin".to_owned(),
@@ -38,10 +40,11 @@ impl Metadata {
             ..Self::default()
         };
         for word in words {
+            let place = Some(word.place.clone());
             match word.text.as_str() {
-                "originAnnotations" => metadata.origins = true,
-                "transformerAnnotations" => metadata.transformers = true,
-                "managedByLabel" => metadata.managed_by = true,
+                "originAnnotations" => metadata.origins = place,
+                "transformerAnnotations" => metadata.transformers = place,
+                "managedByLabel" => metadata.managed_by = place,
                 other => {
                     return Err(RenderError::invalid_hint(
                         &word.place,
@@ -55,9 +58,10 @@ impl Metadata {
     }
 
     /// Remembers the file that an object was read from.
-    pub(crate) fn loaded(&self, resource: &mut Resource, path: &RelPath) {
-        if self.origins {
+    pub(crate) fn loaded(&self, resource: &mut Resource, here: &Here, path: &RelPath) {
+        if self.origins.is_some() {
             resource.origin = Some(Origin {
+                base: here.base.clone(),
                 path: path.as_str().to_owned(),
                 ..Origin::default()
             });
@@ -66,17 +70,16 @@ impl Metadata {
 
     /// Remembers a step for every object that there is.
     pub(crate) fn changed(&self, all: &mut Accumulated, by: &Origin) {
-        if self.transformers {
+        if self.transformers.is_some() {
             for resource in all.resources.list_mut() {
                 resource.changed_by.push(by.clone());
             }
         }
     }
 
-    pub(crate) fn changed_if(&self, run: bool, all: &mut Accumulated, by: &Origin) {
-        if run {
-            self.changed(all, by);
-        }
+    /// Did the author ask for the steps?
+    pub(crate) fn remembers_steps(&self) -> bool {
+        self.transformers.is_some()
     }
 
     fn seen_from_top(&self, path: &str) -> String {
@@ -94,12 +97,17 @@ impl Metadata {
                 text.push_str(&print_value(&Value::from(value)));
             }
         };
-        line("path", &self.seen_from_top_or_empty(&origin.path), indent);
-        line(
-            "configuredIn",
-            &self.seen_from_top_or_empty(&origin.configured_in),
-            indent,
-        );
+        // A path of another repository is seen from that one's root.
+        let seen = |path: &str| match origin.base {
+            None => self.seen_from_top_or_empty(path),
+            Some(_) => path.to_owned(),
+        };
+        line("path", &seen(&origin.path), indent);
+        if let Some(base) = &origin.base {
+            line("repo", base.remote.as_str(), indent);
+            line("ref", &base.target, indent);
+        }
+        line("configuredIn", &seen(&origin.configured_in), indent);
         if let Some(by) = &origin.configured_by {
             let deeper = format!("{indent}  ");
             let mut below = String::new();
@@ -131,32 +139,34 @@ impl Metadata {
     pub(crate) fn write(&self, resource: &mut Resource) -> Result<(), RenderError> {
         let place = resource.node.place.clone();
         let mut annotations = Vec::new();
-        if let Some(origin) = resource.origin.as_ref().filter(|_| self.origins) {
-            annotations.push(("config.kubernetes.io/origin", self.text(origin, "")));
+        if let (Some(asked), Some(origin)) = (&self.origins, &resource.origin) {
+            annotations.push(("config.kubernetes.io/origin", self.text(origin, ""), asked));
         }
-        if self.transformers && !resource.changed_by.is_empty() {
+        if let Some(asked) = &self.transformers
+            && !resource.changed_by.is_empty()
+        {
             let mut text = String::new();
             for by in &resource.changed_by {
                 let item = self.text(by, "  ");
                 text.push_str("- ");
                 text.push_str(item.trim_start());
             }
-            annotations.push(("alpha.config.kubernetes.io/transformations", text));
+            annotations.push(("alpha.config.kubernetes.io/transformations", text, asked));
         }
         let Some(metadata) = resource.node.map_under("metadata", &place) else {
             return Err(RenderError::invalid(&place, "metadata is no map"));
         };
-        for (key, text) in annotations {
+        for (key, text, asked) in annotations {
             if let Some(map) = metadata.map_under("annotations", &place) {
-                map.set(key, Node::text(text, place.clone()));
+                map.set_over(key, Node::text(text, asked.clone()));
             }
         }
-        if self.managed_by
+        if let Some(asked) = &self.managed_by
             && let Some(map) = metadata.map_under("labels", &place)
         {
-            map.set(
+            map.set_over(
                 "app.kubernetes.io/managed-by",
-                Node::text("kustomize-v5.5.0", place.clone()),
+                Node::text("kustomize-v5.5.0", asked.clone()),
             );
         }
         Ok(())

@@ -9,19 +9,28 @@ use super::build::Accumulated;
 use super::config::Which;
 use super::fieldspec::{FieldSpec, Make};
 use super::resource::{Gvk, Resource};
+use super::spent::{Spent, VALUE};
 use super::take::Text;
 use crate::error::RenderError;
 
 /// Puts `prefix` before names.
-pub(crate) fn add_prefix(all: &mut Accumulated, prefix: &Text) -> Result<(), RenderError> {
+pub(crate) fn add_prefix(
+    all: &mut Accumulated,
+    prefix: &Text,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let specs = all.config.specs(Which::NamePrefix);
-    affix(all, &specs, prefix, true)
+    affix(all, &specs, prefix, true, spent)
 }
 
 /// Puts `suffix` behind names.
-pub(crate) fn add_suffix(all: &mut Accumulated, suffix: &Text) -> Result<(), RenderError> {
+pub(crate) fn add_suffix(
+    all: &mut Accumulated,
+    suffix: &Text,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let specs = all.config.specs(Which::NameSuffix);
-    affix(all, &specs, suffix, false)
+    affix(all, &specs, suffix, false, spent)
 }
 
 /// Kinds whose names are what they define.
@@ -35,11 +44,13 @@ pub(crate) fn affix(
     specs: &[FieldSpec],
     text: &Text,
     before: bool,
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     if text.text.is_empty() {
         return Ok(());
     }
     for resource in all.resources.list_mut() {
+        spent.make(VALUE + specs.len(), &text.place)?;
         let first = resource.first_id().gvk;
         if keeps_its_name(&first) {
             continue;
@@ -59,6 +70,7 @@ pub(crate) fn affix(
             }
             spec.each(&mut resource.node, Make::Scalar, &text.place, &mut |node| {
                 let old = node.as_written().unwrap_or_default();
+                spent.make(VALUE + 3 * (old.len() + text.text.len()), &text.place)?;
                 let new = if before {
                     format!("{}{old}", text.text)
                 } else {
@@ -72,10 +84,10 @@ pub(crate) fn affix(
     Ok(())
 }
 
-/// Makes a scalar this text.
+/// Makes a scalar this text, as something written at a place wants it.
 pub(crate) fn set_text(node: &mut Node, text: impl Into<String>, place: &Place) {
     node.content = Content::Scalar(Scalar::text(text));
-    node.place = place.clone();
+    node.set_at(place);
 }
 
 /// Which subjects of role bindings follow the namespace.
@@ -98,7 +110,11 @@ pub(crate) struct Namespacing<'n> {
 }
 
 /// The field `namespace`.
-pub(crate) fn set_namespace(all: &mut Accumulated, namespace: &Text) -> Result<(), RenderError> {
+pub(crate) fn set_namespace(
+    all: &mut Accumulated,
+    namespace: &Text,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let specs = all.config.specs(Which::Namespace);
     Namespacing {
         namespace,
@@ -106,17 +122,17 @@ pub(crate) fn set_namespace(all: &mut Accumulated, namespace: &Text) -> Result<(
         subjects: Subjects::DefaultOnly,
         specs,
     }
-    .run(all)
+    .run(all, spent)
 }
 
 impl Namespacing<'_> {
-    pub(crate) fn run(&self, all: &mut Accumulated) -> Result<(), RenderError> {
+    pub(crate) fn run(&self, all: &mut Accumulated, spent: &mut Spent) -> Result<(), RenderError> {
         if self.namespace.text.is_empty() {
             return Ok(());
         }
         for resource in all.resources.list_mut() {
             resource.remember();
-            self.one(resource)?;
+            self.one(resource, spent)?;
         }
         let mut seen = HashSet::new();
         for resource in all.resources.iter() {
@@ -136,29 +152,32 @@ impl Namespacing<'_> {
         Ok(())
     }
 
-    fn set(&self, node: &mut Node) {
+    fn set(&self, node: &mut Node, spent: &mut Spent) -> Result<(), RenderError> {
         let empty = node.is_null()
             || node
                 .as_scalar()
                 .is_some_and(|scalar| scalar.text.is_empty());
         if !self.unset_only || empty {
+            let cost = VALUE + 3 * self.namespace.text.len();
+            spent.make(cost, &self.namespace.place)?;
             set_text(node, self.namespace.text.as_str(), &self.namespace.place);
         }
+        Ok(())
     }
 
-    fn one(&self, resource: &mut Resource) -> Result<(), RenderError> {
+    fn one(&self, resource: &mut Resource, spent: &mut Spent) -> Result<(), RenderError> {
+        spent.look(1 + self.specs.len() / 16, &self.namespace.place)?;
         let gvk = resource.gvk();
         let place = &self.namespace.place;
         if !gvk.is_cluster_scoped() {
             let spec = FieldSpec::new("", "", "", "metadata/namespace", true);
             spec.each(&mut resource.node, Make::Scalar, place, &mut |node| {
-                self.set(node);
-                Ok(())
+                self.set(node, spent)
             })?;
         }
         let binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         if binding {
-            self.subjects(resource);
+            self.subjects(resource, spent)?;
         }
         for spec in &self.specs {
             // Its own field was seen to; a Namespace of another API group keeps its name.
@@ -171,14 +190,13 @@ impl Namespacing<'_> {
                 continue;
             }
             spec.each(&mut resource.node, Make::Scalar, place, &mut |node| {
-                self.set(node);
-                Ok(())
+                self.set(node, spent)
             })?;
         }
         Ok(())
     }
 
-    fn subjects(&self, resource: &mut Resource) {
+    fn subjects(&self, resource: &mut Resource, spent: &mut Spent) -> Result<(), RenderError> {
         let subjects = resource
             .node
             .get_mut("subjects")
@@ -193,15 +211,16 @@ impl Namespacing<'_> {
             if !meant || subject.as_map().is_none() {
                 continue;
             }
-            match subject.get_mut("namespace") {
-                Some(node) => self.set(node),
-                None => {
-                    subject.set(
-                        "namespace",
-                        Node::text(&*self.namespace.text, self.namespace.place.clone()),
-                    );
-                }
+            if let Some(node) = subject.get_mut("namespace") {
+                self.set(node, spent)?;
+            } else {
+                spent.make(VALUE + self.namespace.text.len(), &self.namespace.place)?;
+                subject.set(
+                    "namespace",
+                    Node::text(&*self.namespace.text, self.namespace.place.clone()),
+                );
             }
         }
+        Ok(())
     }
 }

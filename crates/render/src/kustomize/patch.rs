@@ -13,16 +13,27 @@ use super::metadata::by_built_in;
 use super::resource::{self, Id, Resource};
 use super::schema::Own;
 use super::select::Selector;
+use super::spent::{Spent, VALUE};
 use super::take::Text;
 use crate::error::RenderError;
-use crate::reading::start_of;
 
 /// A patch's text: where it stands, and how many lines lie above it in that file.
 pub(crate) struct Source {
     text: Vec<u8>,
     file: Arc<str>,
-    lines_above: u32,
+    spot: Spot,
     place: Place,
+}
+
+/// Where a patch's text stands in its file.
+#[derive(Clone, Copy)]
+enum Spot {
+    /// It is the file.
+    File,
+    /// It is a block of lines in it: how many lines lie above the first one, and how far in they stand.
+    Block { lines: u32, columns: u32 },
+    /// It stands in a line with other things, and its own lines, if it has any, are none of the file's.
+    Line,
 }
 
 /// What a patch says.
@@ -31,16 +42,16 @@ enum Said {
     Json(Vec<Operation>),
 }
 
-/// Moves places of an inline text to where it stands in its file.
-fn shift(node: &mut Node, lines: u32) {
-    node.place.line += lines;
+/// Moves every place in a text to where it stands in its file.
+fn relocate(node: &mut Node, to: &impl Fn(&mut Place)) {
+    to(&mut node.place);
     match &mut node.content {
         Content::Scalar(_) => {}
-        Content::List(items) => items.iter_mut().for_each(|item| shift(item, lines)),
+        Content::List(items) => items.iter_mut().for_each(|item| relocate(item, to)),
         Content::Map(pairs) => {
             for pair in pairs {
-                pair.place.line += lines;
-                shift(&mut pair.value, lines);
+                to(&mut pair.place);
+                relocate(&mut pair.value, to);
             }
         }
     }
@@ -48,17 +59,24 @@ fn shift(node: &mut Node, lines: u32) {
 
 impl Source {
     pub(crate) fn inline(text: &Text) -> Self {
-        let file = Arc::clone(&text.place.file);
-        // A block scalar begins on the line below its `|`; other texts of several lines do not occur.
-        let lines_above = if text.text.contains('\n') {
-            text.place.line
-        } else {
-            text.place.line - 1
+        let kept = text.text.trim();
+        let spot = match text.block {
+            None => Spot::Line,
+            // A block begins on the line below its `|`.
+            Some(columns) => {
+                let blank = text.text.len() - text.text.trim_start().len();
+                let blank = text.text.get(..blank).unwrap_or_default();
+                let blank = blank.bytes().filter(|byte| *byte == b'\n').count();
+                Spot::Block {
+                    lines: text.place.line + u32::try_from(blank).unwrap_or_default(),
+                    columns: u32::from(columns),
+                }
+            }
         };
         Self {
-            text: text.text.trim().as_bytes().to_vec(),
-            file,
-            lines_above,
+            text: kept.as_bytes().to_vec(),
+            file: Arc::clone(&text.place.file),
+            spot,
             place: text.place.clone(),
         }
     }
@@ -71,9 +89,9 @@ impl Source {
         let (text, path) = build.load(here, path)?;
         Ok(Self {
             text: text.to_vec(),
-            file: path.as_str().into(),
-            lines_above: 0,
-            place: start_of(&path),
+            file: build.reading.name(&path).into(),
+            spot: Spot::File,
+            place: build.reading.start_of(&path),
         })
     }
 
@@ -83,17 +101,30 @@ impl Source {
         dialect: Dialect,
     ) -> Result<Vec<Node>, YamlError> {
         let read = yaml::read(&self.text, dialect, &self.file, &build.reading.limits.yaml);
+        let to = |place: &mut Place| match self.spot {
+            Spot::File => {}
+            Spot::Block { lines, columns } => {
+                place.line += lines;
+                place.column += columns;
+            }
+            Spot::Line => place.clone_from(&self.place),
+        };
         match read {
             Ok(mut nodes) => {
-                for node in &mut nodes {
-                    shift(node, self.lines_above);
+                if !matches!(self.spot, Spot::File) {
+                    nodes.iter_mut().for_each(|node| relocate(node, &to));
                 }
                 Ok(nodes)
             }
-            Err(error) => Err(YamlError {
-                line: error.line + self.lines_above,
-                ..error
-            }),
+            Err(error) => {
+                let mut place = error.place();
+                to(&mut place);
+                Err(YamlError {
+                    line: place.line,
+                    column: place.column,
+                    ..error
+                })
+            }
         }
     }
 
@@ -153,12 +184,13 @@ pub(crate) fn patch(
                     "add `target:` with the kind and the name of the object",
                 ));
             };
-            let selector = Selector::new(target, &patch.place, build.reading.limits.regex_bytes)?;
+            let selector = Selector::new(target, &patch.place, &mut build.spent)?;
+            build.spent.look(all.resources.len(), &patch.place)?;
             for at in selected(all, &selector) {
-                build.count_made(source.text.len(), &patch.place)?;
+                build.spent.make(VALUE + source.text.len(), &patch.place)?;
                 if let Some(resource) = all.resources.list_mut().get_mut(at) {
                     resource.remember();
-                    json::apply(&mut resource.node, &operations)?;
+                    json::apply(&mut resource.node, &operations, &mut build.spent)?;
                 }
             }
         }
@@ -176,27 +208,30 @@ pub(crate) fn patch(
                         "make an entry for each of them",
                     ));
                 };
-                let selector =
-                    Selector::new(target, &patch.place, build.reading.limits.regex_bytes)?;
+                let selector = Selector::new(target, &patch.place, &mut build.spent)?;
                 let own = build.own_schema.clone();
                 for at in selected(all, &selector) {
-                    build.count_made(source.text.len(), &patch.place)?;
+                    build.spent.make(VALUE + source.text.len(), &patch.place)?;
                     if let Some(resource) = all.resources.list_mut().get_mut(at) {
                         let mut merge = merge.node.clone();
                         if let Some(version) = resource.node.get("apiVersion") {
                             merge.set("apiVersion", version.clone());
                         }
                         labels_as_texts(&mut merge);
-                        apply_merge(resource, &merge, Some(patch), own.as_deref())?;
+                        apply_merge(
+                            resource,
+                            &merge,
+                            Some(patch),
+                            own.as_deref(),
+                            &mut build.spent,
+                        )?;
                     }
                 }
             }
         },
     }
     all.resources.drop_empty();
-    build
-        .metadata
-        .changed(all, &by_built_in(here, "PatchTransformer"));
+    build.changed(all, &by_built_in(here, "PatchTransformer"))?;
     Ok(())
 }
 
@@ -257,10 +292,17 @@ fn one_merge(
 ) -> Result<(), RenderError> {
     let id = merge.id();
     let own = build.own_schema.clone();
+    build.spent.look(all.resources.len(), merge.place())?;
     let Some(resource) = all.resources.by_any_id(&id, merge.place())? else {
         return Err(no_match(&id, merge.place()));
     };
-    apply_merge(resource, &merge.node, options, own.as_deref())?;
+    apply_merge(
+        resource,
+        &merge.node,
+        options,
+        own.as_deref(),
+        &mut build.spent,
+    )?;
     all.resources.drop_empty();
     Ok(())
 }
@@ -281,8 +323,10 @@ fn apply_merge(
     patch: &Node,
     options: Option<&Patch>,
     own: Option<&Own>,
+    spent: &mut Spent,
 ) -> Result<(), RenderError> {
     let kept = |node: &Node, keys: &[&str]| node.at(keys).cloned();
+    let version = kept(&resource.node, &["apiVersion"]);
     let name = kept(&resource.node, &["metadata", "name"]);
     let kind = kept(&resource.node, &["kind"]);
     let namespace = kept(&resource.node, &["metadata", "namespace"]);
@@ -292,15 +336,22 @@ fn apply_merge(
     if name_may || kind_may {
         resource.remember();
     }
-    let place = resource.node.place.clone();
+    let (place, trail) = (resource.node.place.clone(), resource.node.trail.clone());
     let object = std::mem::replace(&mut resource.node, Node::null(place.clone()));
-    let Some(mut merged) = merge_object(object, patch, own)? else {
+    let Some(mut merged) = merge_object(object, patch, own, spent)? else {
         return Ok(());
     };
     // An object's own place stays where it was loaded from.
     merged.place = place.clone();
+    merged.trail = trail;
     if merged.as_map().is_some_and(<[_]>::is_empty) {
         return Ok(());
+    }
+    // A patch says the version to find its object, and does not set it.
+    if let (Some(old), Some(new)) = (version, merged.get_mut("apiVersion"))
+        && old.as_text() == new.as_text()
+    {
+        *new = old;
     }
     if let Some(kind) = kind.filter(|_| !kind_may) {
         merged.set("kind", kind);
@@ -343,9 +394,7 @@ pub(crate) fn strategic_merges(
         }
     }
     if !entries.is_empty() {
-        build
-            .metadata
-            .changed(all, &by_built_in(here, "PatchStrategicMergeTransformer"));
+        build.changed(all, &by_built_in(here, "PatchStrategicMergeTransformer"))?;
     }
     Ok(())
 }
@@ -376,6 +425,7 @@ pub(crate) fn json6902(
             "the JSON patch has no operations",
         ));
     }
+    build.spent.look(all.resources.len(), &patch.place)?;
     // What the target does not say may be anything.
     let gvk = resource::Gvk::new(&target.group, &target.version, &target.kind);
     let meant = |id: &Id| {
@@ -402,5 +452,5 @@ pub(crate) fn json6902(
             "add group, version, kind or namespace",
         ));
     }
-    json::apply(&mut resource.node, &operations)
+    json::apply(&mut resource.node, &operations, &mut build.spent)
 }

@@ -107,7 +107,7 @@ pub(crate) fn generators(
             }
             let mut made = generate::make(build, here, &generator, &Options::default(), secret)?;
             made.origin = Some(origin(here, &node));
-            generate::absorb(all, made, &generator)?;
+            generate::absorb(all, made, &generator, &mut build.spent)?;
         }
     }
     Ok(())
@@ -126,7 +126,7 @@ pub(crate) fn transformers(
                 return Err(external(&node));
             }
             transform(build, here, &node, all)?;
-            build.metadata.changed(all, &origin(here, &node));
+            build.changed(all, &origin(here, &node))?;
             all.resources.drop_empty();
         }
     }
@@ -184,10 +184,7 @@ fn transform(
 ) -> Result<(), RenderError> {
     let kind = text(node, &["kind"]);
     let text_at = |key: &str| -> Result<Text, RenderError> {
-        let none = Text {
-            text: String::new(),
-            place: node.place.clone(),
-        };
+        let none = Text::new("", node.place.clone());
         node.get(key).map_or(Ok(none), |node| take::text(node, key))
     };
     let texts_at = |key: &str| {
@@ -197,11 +194,21 @@ fn transform(
     match kind {
         "AnnotationsTransformer" => {
             check(node, kind, &["annotations", "fieldSpecs"])?;
-            labels::set_all(all, &specs_of(node)?, &texts_at("annotations")?)
+            labels::set_all(
+                all,
+                &specs_of(node)?,
+                &texts_at("annotations")?,
+                &mut build.spent,
+            )
         }
         "LabelTransformer" => {
             check(node, kind, &["labels", "fieldSpecs"])?;
-            labels::set_all(all, &specs_of(node)?, &texts_at("labels")?)
+            labels::set_all(
+                all,
+                &specs_of(node)?,
+                &texts_at("labels")?,
+                &mut build.spent,
+            )
         }
         "HashTransformer" => {
             check(node, kind, &[])?;
@@ -218,12 +225,7 @@ fn transform(
                 return Ok(());
             };
             let image = entries::image(image, "imageTag")?;
-            images::set_image_in(
-                all,
-                &image,
-                &specs_of(node)?,
-                build.reading.limits.regex_bytes,
-            )
+            images::set_image_in(all, &image, &specs_of(node)?, &mut build.spent)
         }
         "NamespaceTransformer" => {
             check(
@@ -259,7 +261,7 @@ fn transform(
                 subjects,
                 specs: specs_of(node)?,
             }
-            .run(all)
+            .run(all, &mut build.spent)
         }
         "PatchTransformer" => {
             check(node, kind, &["path", "patch", "target", "options"])?;
@@ -281,7 +283,7 @@ fn transform(
                 // One line is taken for a path, several for the text itself.
                 entries.push(Text {
                     text: format!("{}\n", inline.text),
-                    place: inline.place,
+                    ..inline
                 });
             }
             patch::strategic_merges(build, here, &entries, all)
@@ -295,8 +297,8 @@ fn transform(
                     format!("{kind} needs `fieldSpecs`"),
                 ));
             }
-            names::affix(all, &specs, &text_at("prefix")?, true)?;
-            names::affix(all, &specs, &text_at("suffix")?, false)
+            names::affix(all, &specs, &text_at("prefix")?, true, &mut build.spent)?;
+            names::affix(all, &specs, &text_at("suffix")?, false, &mut build.spent)
         }
         "ReplacementTransformer" => {
             check(node, kind, &["replacements"])?;
@@ -314,6 +316,7 @@ fn transform(
                 all,
                 &entries::replica(replica, "replica")?,
                 &specs_of(node)?,
+                &mut build.spent,
             )
         }
         _ => Err(external(node)),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Node};
+use lockstep_manifest::yaml::{Content, Node, Scalar};
 
 use super::config::Config;
 use super::fieldspec::{FieldSpec, Make};
@@ -22,14 +22,15 @@ struct Card {
     suffixes: Vec<String>,
     place: Place,
     named_at: Place,
+    spaced_at: Place,
 }
 
 impl Card {
     fn new(resource: &Resource) -> Self {
-        let named_at = resource
-            .node
-            .at(&["metadata", "name"])
-            .map_or(resource.place(), |node| &node.place);
+        let set_at = |field: &str| {
+            let node = resource.node.at(&["metadata", field]);
+            node.map_or(resource.place(), |node| &node.place).clone()
+        };
         Self {
             id: resource.id(),
             past: resource.past_ids(),
@@ -39,7 +40,8 @@ impl Card {
             prefixes: resource.prefixes.clone(),
             suffixes: resource.suffixes.clone(),
             place: resource.place().clone(),
-            named_at: named_at.clone(),
+            named_at: set_at("name"),
+            spaced_at: set_at("namespace"),
         }
     }
 
@@ -132,6 +134,17 @@ fn role_of(resource: &Resource) -> Option<Gvk> {
     Some(Gvk::new(text("apiGroup")?, "", text("kind")?))
 }
 
+/// Sets a part of a reference: as a text in any case, by its new place only when it says something else.
+fn say(reference: &mut Node, key: &str, text: &str, place: &Place) {
+    match reference.get_mut(key) {
+        Some(old) if old.as_written() == Some(text) => {
+            old.content = Content::Scalar(Scalar::text(text));
+        }
+        Some(old) => set_text(old, text, place),
+        None => reference.set(key, Node::text(text, place.clone())),
+    }
+}
+
 struct Finder<'c> {
     cards: &'c [Card],
     by_past_name: &'c HashMap<&'c str, Vec<usize>>,
@@ -193,12 +206,9 @@ impl<'c> Finder<'c> {
         if card.name == old && card.namespace.is_empty() {
             return Ok(());
         }
-        node.set("name", Node::text(&*card.name, card.named_at.clone()));
+        say(node, "name", &card.name, &card.named_at);
         if !card.namespace.is_empty() {
-            node.set(
-                "namespace",
-                Node::text(&*card.namespace, card.named_at.clone()),
-            );
+            say(node, "namespace", &card.namespace, &card.spaced_at);
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use lockstep_manifest::Place;
 use lockstep_manifest::yaml::{self, Content, Dialect, Node, Pair, Scalar, Tag};
-use regex::Regex;
 
 use super::build::{Accumulated, Build, Here};
 use super::entries::{self, Target};
 use super::resource::{Gvk, Id, Resource};
 use super::select;
+use super::spent::{self, DEEPEST, Spent, VALUE};
 use super::take::{self, Text};
 use crate::error::RenderError;
 
@@ -177,10 +177,9 @@ fn target(node: &Node) -> Result<TargetFields, RenderError> {
         },
     )?;
     if target.paths.is_empty() {
-        target.paths.push(Text {
-            text: "metadata.name".to_owned(),
-            place: node.place.clone(),
-        });
+        target
+            .paths
+            .push(Text::new("metadata.name", node.place.clone()));
     }
     Ok(target)
 }
@@ -234,7 +233,7 @@ fn apply(
     all: &mut Accumulated,
 ) -> Result<(), RenderError> {
     let value = source_value(&replacement.source, all)?;
-    let size = build.reading.limits.regex_bytes;
+    let (weight, depth) = (spent::weight(&value), spent::depth(&value));
     for target in &replacement.targets {
         let Some(select) = &target.select else {
             return Err(RenderError::invalid_hint(
@@ -243,6 +242,7 @@ fn apply(
                 "add `select:` with kind and name of the objects to change",
             ));
         };
+        build.spent.look(2 * all.resources.len(), &target.place)?;
         for resource in all.resources.list_mut() {
             let fits = |target: &Target| {
                 let place = target.place.as_ref().unwrap_or(&replacement.source.place);
@@ -260,16 +260,24 @@ fn apply(
             if rejected {
                 continue;
             }
-            build.count_made(64, &target.place)?;
             for path in &target.paths {
+                build.spent.make(VALUE + path.text.len(), &path.place)?;
+                let parts = split(&path.text);
+                // The value stands as deep as the path is long.
+                if parts.len() + depth > DEEPEST {
+                    return Err(RenderError::Limit {
+                        place: path.place.clone(),
+                        what: format!("this nests an object deeper than {DEEPEST}"),
+                    });
+                }
                 let walk = Walk {
-                    parts: &split(&path.text),
+                    parts: &parts,
                     value: &value,
                     target,
                     path,
-                    size,
+                    weight,
                 };
-                if walk.set(&mut resource.node, 0)? == 0 {
+                if walk.set(&mut resource.node, 0, &mut build.spent)? == 0 {
                     return Err(RenderError::invalid_hint(
                         &path.place,
                         format!(
@@ -426,14 +434,14 @@ struct Walk<'w> {
     value: &'w Node,
     target: &'w TargetFields,
     path: &'w Text,
-    size: usize,
+    weight: usize,
 }
 
 impl Walk<'_> {
     /// Sets the value below this node; returns in how many places. As deep as the path is long.
-    fn set(&self, node: &mut Node, at: usize) -> Result<usize, RenderError> {
+    fn set(&self, node: &mut Node, at: usize, spent: &mut Spent) -> Result<usize, RenderError> {
         let Some(part) = self.parts.get(at) else {
-            self.put(node)?;
+            self.put(node, spent)?;
             return Ok(1);
         };
         let create = self.target.options.create;
@@ -450,18 +458,18 @@ impl Walk<'_> {
             Content::Scalar(_) => Ok(0),
             Content::Map(pairs) => {
                 if part == "*" && !pairs.iter().any(|pair| pair.key.text == "*") {
-                    return pairs
-                        .iter_mut()
-                        .try_fold(0, |sum, pair| Ok(sum + self.set(&mut pair.value, at + 1)?));
+                    return pairs.iter_mut().try_fold(0, |sum, pair| {
+                        Ok(sum + self.set(&mut pair.value, at + 1, spent)?)
+                    });
                 }
                 if let Some(pair) = pairs.iter_mut().find(|pair| pair.key.text == *part) {
-                    return self.set(&mut pair.value, at + 1);
+                    return self.set(&mut pair.value, at + 1, spent);
                 }
                 if !create {
                     return Ok(0);
                 }
                 let mut made = self.made(at + 1);
-                let count = self.set(&mut made, at + 1)?;
+                let count = self.set(&mut made, at + 1, spent)?;
                 pairs.push(Pair {
                     key: Scalar::text(part),
                     place: place.clone(),
@@ -469,7 +477,7 @@ impl Walk<'_> {
                 });
                 Ok(count)
             }
-            Content::List(items) => self.set_in_list(items, part, at),
+            Content::List(items) => self.set_in_list(items, part, at, spent),
         }
     }
 
@@ -478,21 +486,22 @@ impl Walk<'_> {
         items: &mut Vec<Node>,
         part: &str,
         at: usize,
+        spent: &mut Spent,
     ) -> Result<usize, RenderError> {
         let (create, place) = (self.target.options.create, &self.path.place);
         if part == "*" {
             return items
                 .iter_mut()
-                .try_fold(0, |sum, item| Ok(sum + self.set(item, at + 1)?));
+                .try_fold(0, |sum, item| Ok(sum + self.set(item, at + 1, spent)?));
         }
         if let Some((key, wanted)) = condition(part) {
-            let pattern: Regex = select::regex(wanted, place, self.size)?;
+            let pattern = spent.regex(wanted, place)?;
             let mut count = 0;
             let mut found = false;
             for item in items.iter_mut() {
                 if element_value(item, key).is_some_and(|value| pattern.is_match(value)) {
                     found = true;
-                    count += self.set(item, at + 1)?;
+                    count += self.set(item, at + 1, spent)?;
                 }
             }
             if found || !create {
@@ -505,7 +514,7 @@ impl Walk<'_> {
                 map.set(key, Node::text(wanted, place.clone()));
                 map
             };
-            count = self.set(&mut made, at + 1)?;
+            count = self.set(&mut made, at + 1, spent)?;
             items.push(made);
             return Ok(count);
         }
@@ -525,11 +534,11 @@ impl Walk<'_> {
             ));
         };
         if let Some(item) = items.get_mut(index) {
-            return self.set(item, at + 1);
+            return self.set(item, at + 1, spent);
         }
         if create && index == length {
             let mut made = self.made(at + 1);
-            let count = self.set(&mut made, at + 1)?;
+            let count = self.set(&mut made, at + 1, spent)?;
             items.push(made);
             return Ok(count);
         }
@@ -555,7 +564,9 @@ impl Walk<'_> {
         }
     }
 
-    fn put(&self, node: &mut Node) -> Result<(), RenderError> {
+    fn put(&self, node: &mut Node, spent: &mut Spent) -> Result<(), RenderError> {
+        let there = node.as_scalar().map_or(0, |scalar| scalar.text.len());
+        spent.make(there + self.weight, &self.path.place)?;
         let options = &self.target.options;
         let mut value = self.value.clone();
         if !options.delimiter.is_empty() {
@@ -577,6 +588,7 @@ impl Walk<'_> {
             }
             new.text = parts.join(&options.delimiter);
         }
+        let here = &self.path.place;
         match (&mut node.content, value.content) {
             // A scalar keeps what it is, and takes the text alone.
             (Content::Scalar(there), Content::Scalar(new)) => {
@@ -584,9 +596,19 @@ impl Walk<'_> {
                     there.tag = yaml::meaning(Dialect::Kustomize, &new.text);
                 }
                 there.text = new.text;
-                node.place = value.place;
+                if node.place == *here {
+                    // It was made for this.
+                    node.place = value.place;
+                } else {
+                    node.set_at(&value.place);
+                }
+                node.set_at(here);
             }
-            (_, content) => *node = Node::new(content, value.place),
+            (_, content) => {
+                let mut new = Node::new(content, value.place);
+                new.moved_by(here);
+                node.overwrite(new);
+            }
         }
         Ok(())
     }

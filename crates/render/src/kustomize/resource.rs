@@ -114,6 +114,8 @@ pub(crate) struct Past {
 /// Where a resource came from, for `buildMetadata`.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub(crate) struct Origin {
+    /// The other repository that it came from.
+    pub(crate) base: Option<lockstep_app::app::Base>,
     pub(crate) path: String,
     pub(crate) configured_in: String,
     pub(crate) configured_by: Option<By>,
@@ -238,7 +240,7 @@ impl Resource {
 
     pub(crate) fn set_name(&mut self, name: &str, place: &Place) {
         if let Some(metadata) = self.node.map_under("metadata", place) {
-            metadata.set("name", Node::text(name, place.clone()));
+            metadata.set_over("name", Node::text(name, place.clone()));
         }
     }
 
@@ -249,7 +251,7 @@ impl Resource {
                 metadata.remove("namespace");
             }
         } else if let Some(metadata) = self.node.map_under("metadata", place) {
-            metadata.set("namespace", Node::text(namespace, place.clone()));
+            metadata.set_over("namespace", Node::text(namespace, place.clone()));
         }
     }
 

@@ -1,10 +1,11 @@
 //! Which objects a `target` means.
 
 use lockstep_manifest::Place;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::entries::Target;
 use super::resource::Resource;
+use super::spent::Spent;
 use crate::error::RenderError;
 
 /// A target, ready to be asked.
@@ -25,30 +26,18 @@ enum Requirement {
     Missing(String),
 }
 
-/// A pattern of a user, with a bound on its size.
-pub(crate) fn regex(pattern: &str, place: &Place, bytes: usize) -> Result<Regex, RenderError> {
-    RegexBuilder::new(pattern)
-        .size_limit(bytes)
-        .build()
-        .map_err(|error| {
-            let error = error.to_string();
-            let line = error.lines().last().unwrap_or_default().to_owned();
-            RenderError::invalid_hint(
-                place,
-                format!("{pattern:?} is no regular expression: {line}"),
-                "correct the pattern; a dot in a name can be written as it is",
-            )
-        })
-}
-
 impl Selector {
-    pub(crate) fn new(target: &Target, place: &Place, bytes: usize) -> Result<Self, RenderError> {
+    pub(crate) fn new(
+        target: &Target,
+        place: &Place,
+        spent: &mut Spent,
+    ) -> Result<Self, RenderError> {
         let place = target.place.as_ref().unwrap_or(place);
-        let anchored = |pattern: &str| {
+        let mut anchored = |pattern: &str| {
             if pattern.is_empty() {
                 return Ok(None);
             }
-            regex(&format!("^(?:{pattern})$"), place, bytes).map(Some)
+            spent.regex(&format!("^(?:{pattern})$"), place).map(Some)
         };
         Ok(Self {
             group: anchored(&target.group)?,

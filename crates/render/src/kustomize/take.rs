@@ -1,7 +1,7 @@
 //! Taking typed values out of a kustomization's YAML, with errors that name the field.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{Content, Node, Pair, Tag};
+use lockstep_manifest::yaml::{Content, Node, Pair, Style, Tag};
 
 use crate::error::RenderError;
 
@@ -10,6 +10,18 @@ use crate::error::RenderError;
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) place: Place,
+    /// It is a block of lines below its place, which stand this far in.
+    pub(crate) block: Option<u16>,
+}
+
+impl Text {
+    pub(crate) fn new(text: impl Into<String>, place: Place) -> Self {
+        Self {
+            text: text.into(),
+            place,
+            block: None,
+        }
+    }
 }
 
 /// What a node is, in words.
@@ -46,9 +58,14 @@ pub(crate) fn text(node: &Node, field: &str) -> Result<Text, RenderError> {
         node.as_text()
     };
     let text = text.ok_or_else(|| wrong(node, field, "a text"))?;
+    let block = node
+        .as_scalar()
+        .filter(|scalar| matches!(scalar.style, Style::Literal | Style::Folded))
+        .map(|scalar| scalar.indent);
     Ok(Text {
         text: text.to_owned(),
         place: node.place.clone(),
+        block,
     })
 }
 

@@ -7,6 +7,7 @@ use super::build::Accumulated;
 use super::config::Which;
 use super::fieldspec::Make;
 use super::resource::{Gvk, Id};
+use super::spent::{Spent, VALUE};
 use super::take;
 use crate::error::RenderError;
 
@@ -91,10 +92,15 @@ fn read(node: &Node) -> Result<Variable, RenderError> {
 }
 
 /// Takes the variables of one kustomization, and remembers which object each is a field of.
-pub(crate) fn record(nodes: &[Node], all: &mut Accumulated) -> Result<(), RenderError> {
+pub(crate) fn record(
+    nodes: &[Node],
+    all: &mut Accumulated,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     let mut new = Vec::new();
     for node in nodes {
         let variable = read(node)?;
+        spent.look(2 * all.resources.len(), &variable.place)?;
         let matches = |id: &Id| {
             id.gvk == variable.object.gvk
                 && id.name == variable.object.name
@@ -119,12 +125,17 @@ pub(crate) fn record(nodes: &[Node], all: &mut Accumulated) -> Result<(), Render
         }
         new.push(variable);
     }
-    join(&mut all.variables, new)
+    join(&mut all.variables, new, spent)
 }
 
 /// Adds variables to those that are there; a name may come once.
-pub(crate) fn join(all: &mut Vec<Variable>, new: Vec<Variable>) -> Result<(), RenderError> {
+pub(crate) fn join(
+    all: &mut Vec<Variable>,
+    new: Vec<Variable>,
+    spent: &mut Spent,
+) -> Result<(), RenderError> {
     for variable in new {
+        spent.make(all.len() / 4, &variable.place)?;
         if all.iter().any(|known| known.name == variable.name) {
             return Err(RenderError::invalid(
                 &variable.place,
@@ -137,12 +148,13 @@ pub(crate) fn join(all: &mut Vec<Variable>, new: Vec<Variable>) -> Result<(), Re
 }
 
 /// Replaces `$(NAME)` in all fields that may hold it.
-pub(crate) fn resolve(all: &mut Accumulated) -> Result<(), RenderError> {
+pub(crate) fn resolve(all: &mut Accumulated, spent: &mut Spent) -> Result<(), RenderError> {
     if all.variables.is_empty() {
         return Ok(());
     }
     let mut values = Vec::new();
     for variable in &all.variables {
+        spent.look(all.resources.len(), &variable.place)?;
         let unknown = || {
             RenderError::invalid_hint(
                 &variable.place,
@@ -165,7 +177,12 @@ pub(crate) fn resolve(all: &mut Accumulated) -> Result<(), RenderError> {
                 format!("the variable {} stands for a map or a list", variable.name),
             )
         })?;
-        values.push((variable.name.clone(), scalar.clone(), value.place.clone()));
+        values.push(Value {
+            name: variable.name.clone(),
+            scalar: scalar.clone(),
+            from: value.place.clone(),
+            place: variable.place.clone(),
+        });
     }
     let specs = all.config.specs(Which::VarReference);
     for resource in all.resources.list_mut() {
@@ -173,7 +190,7 @@ pub(crate) fn resolve(all: &mut Accumulated) -> Result<(), RenderError> {
         let place = resource.place().clone();
         for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
             spec.each(&mut resource.node, Make::Nothing, &place, &mut |node| {
-                put(node, &values)
+                put(node, &values, spent)
             })?;
         }
     }
@@ -196,14 +213,30 @@ fn field<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
     Some(at).filter(|node| !node.is_null())
 }
 
-type Values = [(String, Scalar, Place)];
+/// What a variable stands for.
+struct Value {
+    name: String,
+    scalar: Scalar,
+    /// Where the field that it takes was set.
+    from: Place,
+    /// Where the variable is defined.
+    place: Place,
+}
 
-fn put(node: &mut Node, values: &Values) -> Result<(), RenderError> {
+impl Value {
+    /// Says that it is what a node has now.
+    fn set(&self, node: &mut Node) {
+        node.set_at(&self.from);
+        node.set_at(&self.place);
+    }
+}
+
+fn put(node: &mut Node, values: &[Value], spent: &mut Spent) -> Result<(), RenderError> {
     match &mut node.content {
-        Content::Scalar(_) => put_scalar(node, values),
+        Content::Scalar(_) => put_scalar(node, values, spent)?,
         Content::Map(pairs) => {
             for pair in pairs {
-                put_scalar(&mut pair.value, values);
+                put_scalar(&mut pair.value, values, spent)?;
             }
         }
         Content::List(items) => {
@@ -214,19 +247,19 @@ fn put(node: &mut Node, values: &Values) -> Result<(), RenderError> {
                         "a list in which variables are replaced holds something that is no text",
                     ));
                 }
-                put_scalar(item, values);
+                put_scalar(item, values, spent)?;
             }
         }
     }
     Ok(())
 }
 
-fn put_scalar(node: &mut Node, values: &Values) {
+fn put_scalar(node: &mut Node, values: &[Value], spent: &mut Spent) -> Result<(), RenderError> {
     let Some(text) = node.as_text().filter(|text| text.contains('$')) else {
-        return;
+        return Ok(());
     };
     let mut out = String::new();
-    let mut used: Option<&Place> = None;
+    let mut used: Vec<&Value> = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         let (before, behind) = rest.split_at(at);
@@ -242,17 +275,18 @@ fn put_scalar(node: &mut Node, values: &Values) {
             '$' => out.push('$'),
             '(' => match rest.split_once(')') {
                 Some((name, after)) => {
-                    match values.iter().find(|(known, ..)| known == name) {
-                        Some((_, value, place)) => {
+                    spent.make(VALUE + values.len() / 4, &node.place)?;
+                    match values.iter().find(|value| value.name == name) {
+                        Some(value) => {
                             // The whole text: its type comes along.
                             if text.len() == name.len() + 3 {
-                                let (content, place) =
-                                    (Content::Scalar(value.clone()), place.clone());
-                                *node = Node::new(content, place);
-                                return;
+                                node.content = Content::Scalar(value.scalar.clone());
+                                value.set(node);
+                                return Ok(());
                             }
-                            out.push_str(&value.text);
-                            used = Some(place);
+                            spent.make(value.scalar.text.len(), &node.place)?;
+                            out.push_str(&value.scalar.text);
+                            used.push(value);
                         }
                         None => out.extend(["$(", name, ")"]),
                     }
@@ -268,7 +302,8 @@ fn put_scalar(node: &mut Node, values: &Values) {
     }
     out.push_str(rest);
     if out != text {
-        let place = used.unwrap_or(&node.place).clone();
-        *node = Node::new(Content::Scalar(Scalar::text(out)), place);
+        node.content = Content::Scalar(Scalar::text(out));
+        used.into_iter().for_each(|value| value.set(node));
     }
+    Ok(())
 }
