@@ -55,6 +55,9 @@ pub(crate) enum Verb {
     #[command(subcommand, name = "app")]
     AppAlias(AppVerb),
     /// Print what a directory renders to, without a server
+    #[command(
+        after_help = "Examples:\n  lockstep render deploy/prod\n  lockstep render deploy/prod --provenance | grep image:\n  lockstep render deploy/prod --provenance -o json | jq -r '.items[].from.file'"
+    )]
     Render(RenderArgs),
     /// Check configuration and Application files: every error at once, with its place
     Validate(ValidateArgs),
@@ -294,6 +297,19 @@ pub(crate) struct RenderArgs {
     /// For a directory of files: not these, a glob
     #[arg(long, value_name = "GLOB", default_value = "")]
     pub(crate) exclude: String,
+    /// With each object and each value, say which file and line it comes from, and what that overrides
+    #[arg(long)]
+    pub(crate) provenance: bool,
+    /// text (YAML) or json
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM",
+        default_value_t
+    )]
+    pub(crate) output: Output,
 }
 
 /// Flags of `validate`.

@@ -83,6 +83,11 @@ impl Screen {
         let _closed = out.write_all(said.as_bytes()).and_then(|()| out.flush());
     }
 
+    /// What stands between a place and what it overrides.
+    pub(crate) fn arrow_back(&self) -> &'static str {
+        if self.ascii { "<-" } else { "←" }
+    }
+
     /// Prints progress, a hint, a warning.
     pub(crate) fn err(&self, said: &str) {
         let said = self.dress(said, self.color_err);

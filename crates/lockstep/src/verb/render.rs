@@ -1,11 +1,13 @@
 //! `lockstep render`: what a directory renders to, without a server, a cluster or a network.
 
+mod provenance;
+
 use lockstep_app::Fault;
 use lockstep_app::app::{Directory, Source, SourceType};
 use lockstep_render::{Limits, print, render};
 use lockstep_tree::Tree;
 
-use crate::cli::RenderArgs;
+use crate::cli::{Output, RenderArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::screen::Screen;
@@ -15,6 +17,9 @@ const NOWHERE: &str = "https://nowhere.invalid";
 
 /// Prints the objects that a directory renders to, by the code that the daemon runs.
 pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
+    if args.output == Output::Json {
+        screen.only_json();
+    }
     let directory = args.directory.display().to_string();
     let (tree, folder) = Tree::around(&args.directory).map_err(|error| {
         Failure::new(
@@ -55,7 +60,12 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
     if rendered.manifests.is_empty() {
         screen.err(&format!("warning: {directory} renders to nothing\n"));
     }
-    screen.raw(&print(&rendered));
+    match (args.output, args.provenance) {
+        (Output::Text, false) => screen.raw(&print(&rendered)),
+        (Output::Text, true) => screen.raw(&provenance::text(&rendered, screen.arrow_back())),
+        (Output::Json, false) => screen.raw(&format!("{:#}\n", provenance::list(&rendered))),
+        (Output::Json, true) => screen.raw(&format!("{:#}\n", provenance::table(&rendered))),
+    }
     Ok(Exit::Yes)
 }
 

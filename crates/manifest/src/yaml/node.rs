@@ -48,8 +48,6 @@ pub struct Scalar {
     pub text: String,
     /// How it was written.
     pub style: Style,
-    /// How far the lines of a block stand in; 0 for everything else.
-    pub indent: u16,
 }
 
 impl Scalar {
@@ -64,7 +62,6 @@ impl Scalar {
             tag,
             text: text.into(),
             style: Style::Plain,
-            indent: 0,
         }
     }
 }
@@ -96,7 +93,7 @@ pub struct Pair {
 pub struct Node {
     /// The value.
     pub content: Content,
-    /// Where it was written, or what set it last.
+    /// Where it was written, or what set it last. A block's place is the beginning of its first line that is not blank.
     pub place: Place,
     /// What that overrode.
     pub trail: Trail,

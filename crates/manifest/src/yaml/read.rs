@@ -104,7 +104,7 @@ impl<'l> Reader<'l> {
         let mut parser = Parser::new_from_str_with_options(text, options);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|e| self.scan_error(&e))?;
-            self.event(event, &span, text)?;
+            self.event(event, &span)?;
         }
         Ok(self.documents)
     }
@@ -143,7 +143,7 @@ impl<'l> Reader<'l> {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, span: &Span, source: &str) -> Result<(), YamlError> {
+    fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), YamlError> {
         let place = self.place(span.start.line(), span.start.col() + 1);
         match event {
             Event::DocumentStart(..) => {
@@ -166,10 +166,7 @@ impl<'l> Reader<'l> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let empty = span.start.index() == span.end.index();
-                let mut scalar = self.scalar(&text, style, tag.as_deref(), empty, &place)?;
-                if matches!(scalar.style, Style::Literal | Style::Folded) {
-                    scalar.indent = indent_of(&scalar.text, span, source);
-                }
+                let scalar = self.scalar(&text, style, tag.as_deref(), empty, &place)?;
                 let merge = style == ScalarStyle::Plain && scalar.text == "<<";
                 self.value(Node::new(Content::Scalar(scalar), place), anchor, merge)?;
             }
@@ -265,7 +262,6 @@ impl<'l> Reader<'l> {
             tag,
             text: text.into_owned(),
             style: written(style),
-            indent: 0,
         })
     }
 
@@ -463,25 +459,6 @@ impl<'l> Reader<'l> {
         }
         Ok(())
     }
-}
-
-/// How far the lines of a block stand in: what its first line that is not blank has in the file and not in the text.
-fn indent_of(text: &str, span: &Span, source: &str) -> u16 {
-    fn spaces<'t>(mut lines: impl Iterator<Item = &'t str>) -> Option<usize> {
-        let line = lines.find(|line| !line.trim().is_empty())?;
-        Some(line.len() - line.trim_start_matches(' ').len())
-    }
-    let written = span
-        .byte_range()
-        .and_then(|range| source.get(range))
-        .and_then(|written| spaces(written.lines().skip(1)));
-    let kept = spaces(text.lines());
-    let indent = written
-        .zip(kept)
-        .and_then(|(written, kept)| written.checked_sub(kept));
-    indent
-        .and_then(|indent| u16::try_from(indent).ok())
-        .unwrap_or_default()
 }
 
 fn written(style: ScalarStyle) -> Style {

@@ -50,7 +50,7 @@ impl Overrides<'_> {
     fn text(&self, text: &str, field: &str, below: &str) -> Text {
         Text {
             // Lines of a text are counted from its own first one.
-            block: text.contains('\n').then_some(0),
+            block: text.contains('\n'),
             ..Text::new(text, self.place(field, below))
         }
     }

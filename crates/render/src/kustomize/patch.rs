@@ -59,22 +59,16 @@ fn relocate(node: &mut Node, to: &impl Fn(&mut Place)) {
 
 impl Source {
     pub(crate) fn inline(text: &Text) -> Self {
-        let kept = text.text.trim();
-        let spot = match text.block {
-            None => Spot::Line,
-            // A block begins on the line below its `|`.
-            Some(columns) => {
-                let blank = text.text.len() - text.text.trim_start().len();
-                let blank = text.text.get(..blank).unwrap_or_default();
-                let blank = blank.bytes().filter(|byte| *byte == b'\n').count();
-                Spot::Block {
-                    lines: text.place.line + u32::try_from(blank).unwrap_or_default(),
-                    columns: u32::from(columns),
-                }
+        let spot = if text.block {
+            Spot::Block {
+                lines: text.place.line.saturating_sub(1),
+                columns: text.place.column.saturating_sub(1),
             }
+        } else {
+            Spot::Line
         };
         Self {
-            text: kept.as_bytes().to_vec(),
+            text: text.text.trim().as_bytes().to_vec(),
             file: Arc::clone(&text.place.file),
             spot,
             place: text.place.clone(),

@@ -10,8 +10,8 @@ use crate::error::RenderError;
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) place: Place,
-    /// It is a block of lines below its place, which stand this far in.
-    pub(crate) block: Option<u16>,
+    /// It is a block of lines, and its place the beginning of the first one that is not blank.
+    pub(crate) block: bool,
 }
 
 impl Text {
@@ -19,7 +19,7 @@ impl Text {
         Self {
             text: text.into(),
             place,
-            block: None,
+            block: false,
         }
     }
 }
@@ -60,8 +60,7 @@ pub(crate) fn text(node: &Node, field: &str) -> Result<Text, RenderError> {
     let text = text.ok_or_else(|| wrong(node, field, "a text"))?;
     let block = node
         .as_scalar()
-        .filter(|scalar| matches!(scalar.style, Style::Literal | Style::Folded))
-        .map(|scalar| scalar.indent);
+        .is_some_and(|scalar| matches!(scalar.style, Style::Literal | Style::Folded));
     Ok(Text {
         text: text.to_owned(),
         place: node.place.clone(),
