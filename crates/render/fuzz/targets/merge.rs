@@ -22,7 +22,10 @@ fuzz_target!(|input: &[u8]| {
         files.pop();
     }
     if let Some(schema) = parts.get(2) {
-        files.extend([("schema.json", *schema), ("kustomization.yaml", WITH_SCHEMA)]);
+        files.extend([
+            ("schema.json", *schema),
+            ("kustomization.yaml", WITH_SCHEMA),
+        ]);
         check(&files);
     }
 });

@@ -59,7 +59,12 @@ fn seed(case: &Path, seeds: &Path) -> Result<(), Box<dyn Error>> {
         for (other, object) in tree.iter().enumerate() {
             if !is_patch(object.0) && !object.0.ends_with("kustomization.yaml") {
                 let parts = [*object, *patch].into_iter().chain(schema);
-                write(seeds, "merge", &format!("{name}-{at}-{other}"), &pack(parts))?;
+                write(
+                    seeds,
+                    "merge",
+                    &format!("{name}-{at}-{other}"),
+                    &pack(parts),
+                )?;
             }
         }
     }

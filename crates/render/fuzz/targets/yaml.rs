@@ -3,6 +3,22 @@
 
 use libfuzzer_sys::fuzz_target;
 use lockstep_manifest::yaml::{Dialect, Limits, print_value, read, read_objects};
+use serde_json::Value;
+
+/// The reference's writer breaks lines at these characters, and its reader then takes them for something else. Ours
+/// prints what the reference prints.
+const LOSSY: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
+fn is_lossy(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(LOSSY),
+        Value::Array(items) => items.iter().any(is_lossy),
+        Value::Object(map) => map
+            .iter()
+            .any(|(key, value)| key.contains(LOSSY) || is_lossy(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
 
 fuzz_target!(|input: &[u8]| {
     let limits = Limits::default();
@@ -22,6 +38,9 @@ fuzz_target!(|input: &[u8]| {
                 continue;
             };
             let printed = print_value(&value);
+            if is_lossy(&value) {
+                continue;
+            }
             // Written with all aliases in place it may be longer or deeper in lines than what may be read.
             let Ok(again) = read(printed.as_bytes(), Dialect::Kubectl, "printed", &limits) else {
                 continue;
