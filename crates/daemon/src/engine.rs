@@ -7,6 +7,7 @@ mod act;
 mod intake;
 mod kinds;
 mod look;
+mod make;
 mod orders;
 mod publish;
 
@@ -35,7 +36,7 @@ use crate::board::{Board, Command, RepositoryView};
 use crate::metrics::Metrics;
 
 use kinds::Kinds;
-use look::RenderMemo;
+use make::RenderMemo;
 use publish::Publication;
 
 /// News that wait for the engine. A relist of 40,000 objects comes in faster than it is read, and then waits in the
@@ -332,6 +333,7 @@ impl Engine {
             result: Ok(slot), ..
         } = &event
         {
+        self.note_bases(key, &event);
             self.register_wants(key, Some(Arc::clone(&slot.desired)));
         }
         if let Event::Resolved {
@@ -455,8 +457,12 @@ impl Engine {
 
     fn perform(&mut self, key: &AppKey, effect: Effect, refs: Option<&Arc<Refs>>) {
         match effect {
-            Effect::Resolve { turn } => self.resolve(key, turn, refs),
-            Effect::Render { turn, revision } => self.render(key, turn, revision),
+            Effect::Resolve { turn, bases } => self.resolve(key, turn, bases, refs),
+            Effect::Render {
+                turn,
+                revision,
+                bases,
+            } => self.render(key, turn, revision, bases),
             Effect::Observe(kinds) => self.observe(kinds),
             Effect::Discover => self.discover(),
             Effect::Claim { turn, draft } => self.claim(key, turn, draft),

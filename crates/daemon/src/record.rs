@@ -1,7 +1,8 @@
 //! The record, between what stands in the cluster and what the machine knows.
 
 use lockstep_app::AppKey;
-use lockstep_app::v1alpha1::{self, ObjectMeta, Record, RecordFields, RecordedApp};
+use lockstep_app::app::{Base, Bases};
+use lockstep_app::v1alpha1::{self, ObjectMeta, Record, RecordFields, RecordedApp, RecordedBase};
 use lockstep_manifest::{Digest, Manifest, Uid, marks};
 use lockstep_plan::Entry;
 use lockstep_reconcile::{Recalled, RecordDraft};
@@ -32,8 +33,29 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
         resource_version: live.resource_version().map(str::to_owned),
         revision: record.revision.parse().ok(),
         spec: record.spec.clone(),
+        bases: record.bases.iter().filter_map(base).collect(),
         entries: entries.collect(),
     })
+}
+
+/// A base that cannot be read is one that is not known: it is asked for anew.
+fn base(written: &RecordedBase) -> Option<(Base, lockstep_app::app::Revision)> {
+    let base = Base {
+        remote: written.repo_url.parse().ok()?,
+        target: written.target_revision.clone(),
+    };
+    Some((base, written.revision.parse().ok()?))
+}
+
+fn bases(bases: &Bases) -> Vec<RecordedBase> {
+    bases
+        .iter()
+        .map(|(base, revision)| RecordedBase {
+            repo_url: base.remote.to_string(),
+            target_revision: base.target.clone(),
+            revision: revision.to_string(),
+        })
+        .collect()
 }
 
 /// Writes a record.
@@ -117,6 +139,7 @@ pub(crate) fn write(
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             spec: draft.spec.clone(),
+            bases: bases(&draft.bases),
             entries: draft
                 .entries
                 .iter()

@@ -114,6 +114,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), RunErr
     let address = listener.local_addr().unwrap_or(address);
     let metrics = Arc::new(Metrics::new());
     metrics.config_read(true);
+    let counted = Arc::clone(&metrics);
+    sources.witness(move |remote, request| {
+        let request = match request {
+            lockstep_source::Request::Listing => "ls-remote",
+            lockstep_source::Request::Fetch => "fetch",
+        };
+        counted.git_requested(remote.as_str(), request);
+    });
     let identity = options.identity.clone().unwrap_or_else(identity);
     let lease = Arc::new(Lease::new(
         cluster.clone(),

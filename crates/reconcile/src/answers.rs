@@ -42,6 +42,7 @@ impl Life {
                         slot.filter(|s| Some(&s.commit.revision) == plan.revision.as_ref())
                     {
                         self.record.spec.clone_from(&slot.spec);
+                        self.record.bases.clone_from(&slot.bases);
                     }
                     if self.may_write(world) {
                         for id in recreated(&plan) {

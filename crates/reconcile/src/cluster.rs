@@ -220,6 +220,10 @@ impl Life {
     }
 
     /// Nothing is ready: ends the run if there is one, waits or rests, and says for what.
+            bases: self
+                .enforced
+                .as_ref()
+                .map_or_else(|| self.record.bases.clone(), |s| s.bases.clone()),
     fn rest(
         &mut self,
         app: &Arc<App>,
@@ -405,6 +409,7 @@ impl Life {
 
     fn remember(&mut self, slot: &Slot, run: &crate::life::Run, now: Timestamp) {
         let limit = self.app.as_ref().map_or(10, |app| app.history_limit);
+            self.record.bases.clone_from(&slot.bases);
         let id = self.history.front().map_or(0, |newest| newest.id + 1);
         self.history.push_front(HistoryView {
             id,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockstep_app::app::Revision;
+use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Uid};
 use lockstep_plan::{Desired, Entry, FieldChange, KindView, Seen, Step, Wanted};
@@ -29,14 +29,29 @@ pub struct Slot {
     pub desired: Arc<Desired>,
     /// `Kustomize` or `Directory`.
     pub kind: String,
-    /// Digest of the spec it was rendered under: another spec needs another rendering.
+    /// Digest of the spec it was rendered under, other repositories' commits included ([`spec_digest`]): another one
+    /// needs another rendering.
     pub spec: String,
+    /// The commits of other repositories that it is made of.
+    pub bases: Bases,
     /// When the commit was seen to be the target.
     pub seen_at: Timestamp,
     /// When the rendering was done.
     pub rendered_at: Timestamp,
     /// What is worth saying about the rendering.
     pub warnings: Vec<String>,
+}
+
+/// What a rendering depends on besides its own commit: the spec, and the commits of other repositories.
+pub fn spec_digest(source: &str, bases: &Bases) -> String {
+    if bases.is_empty() {
+        return source.to_owned();
+    }
+    let bases: Vec<[String; 2]> = bases
+        .iter()
+        .map(|(base, revision)| [base.to_string(), revision.to_string()])
+        .collect();
+    Digest::of_value(&serde_json::json!([source, bases])).0
 }
 
 /// The record as the cluster has it.
@@ -48,6 +63,8 @@ pub struct Recalled {
     pub revision: Option<Revision>,
     /// Digest of the spec under which it was claimed.
     pub spec: String,
+    /// The commits of other repositories that it was made of.
+    pub bases: Bases,
     /// The inventory.
     pub entries: BTreeMap<ObjectId, Entry>,
 }
@@ -63,6 +80,8 @@ pub struct RecordDraft {
     pub revision: Option<Revision>,
     /// Digest of the spec under which that was rendered.
     pub spec: String,
+    /// The commits of other repositories that it is made of.
+    pub bases: Bases,
     /// The inventory: a superset of what exists, before and after.
     pub entries: BTreeMap<ObjectId, Entry>,
 }
@@ -122,6 +141,8 @@ pub enum Event {
         turn: u64,
         /// The commit that the target names, or why it is not known.
         result: Result<Revision, Fault>,
+        /// The same of each base that was asked for.
+        bases: BTreeMap<Base, Result<Revision, Fault>>,
     },
     /// A commit was fetched and rendered, or not.
     Rendered {
@@ -129,6 +150,9 @@ pub enum Event {
         turn: u64,
         /// Which.
         revision: Revision,
+        /// The other repositories that it names, each with the commit that was taken. One without a commit cannot be
+        /// read, and that is then the fault.
+        bases: BTreeMap<Base, Option<Revision>>,
         /// What it wants, or why it is not known.
         result: Result<Slot, Fault>,
     },
@@ -184,6 +208,8 @@ pub enum Effect {
     Resolve {
         /// Answer with this turn.
         turn: u64,
+        /// Other repositories of which the same is asked.
+        bases: BTreeSet<Base>,
     },
     /// Fetch and render this commit.
     Render {
@@ -191,6 +217,8 @@ pub enum Effect {
         turn: u64,
         /// Which.
         revision: Revision,
+        /// Commits of other repositories to take, should it name these.
+        bases: Bases,
     },
     /// See to it that these kinds are watched.
     Observe(BTreeSet<Gvk>),

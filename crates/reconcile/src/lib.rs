@@ -20,7 +20,9 @@ mod strip;
 pub mod view;
 mod word;
 
-pub use event::{Effect, Event, Look, Measured, Outcome, Recalled, RecordDraft, Slot, World};
+pub use event::{
+    Effect, Event, Look, Measured, Outcome, Recalled, RecordDraft, Slot, World, spec_digest,
+};
 pub use life::{Life, Phase};
 pub use orders::{Order, OrderRefused};
 pub use status::{STATUS_FIELDS, says_the_same, status};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockstep_app::app::Revision;
+use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
 use lockstep_plan::{
@@ -26,7 +26,28 @@ pub(crate) enum Looking {
     /// Git is being asked.
     Resolving,
     /// A commit is being fetched and rendered.
-    Rendering(Revision),
+    Rendering(Wish),
+}
+
+/// What is to be rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wish {
+    pub(crate) revision: Revision,
+    /// Commits of other repositories to take.
+    pub(crate) bases: Bases,
+    /// It is what the record says the cluster is kept at, and not what the target wants.
+    pub(crate) kept: bool,
+}
+
+/// How it stands with the other repositories that the commit names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BaseState {
+    /// They were there when they were last needed, or there are none.
+    Here,
+    /// One cannot be read: the app is frozen, and nothing is rendered until git has been asked again.
+    Lost,
+    /// Git has been asked again. Only a rendering tells whether all is well.
+    Asked,
 }
 
 /// The cluster half.
@@ -103,6 +124,8 @@ pub(crate) struct Record {
     pub(crate) spec: String,
     pub(crate) retry_at: Option<Timestamp>,
     /// The inventory in memory says more than the record.
+    /// The commits of other repositories that were claimed with it.
+    pub(crate) bases: Bases,
     pub(crate) dirty: bool,
     pub(crate) dirty_since: Option<Timestamp>,
     /// Objects of the inventory that the record in the cluster does not name yet.
@@ -138,6 +161,11 @@ pub struct Life {
     pub(crate) target: Option<Revision>,
     pub(crate) target_seen_at: Option<Timestamp>,
     pub(crate) enforced: Option<Slot>,
+    /// The other repositories that the target's commit names, with the commits that they are at.
+    pub(crate) bases: BTreeMap<Base, Option<Revision>>,
+    pub(crate) base_state: BaseState,
+    /// What the record says cannot be rendered any more with the bases that it names.
+    pub(crate) kept_is_gone: bool,
     /// The enforced commit has not been brought to the cluster yet.
     pub(crate) fresh: bool,
     pub(crate) next: Option<Slot>,
@@ -208,6 +236,9 @@ impl Life {
             target: None,
             target_seen_at: None,
             enforced: None,
+            bases: BTreeMap::new(),
+            base_state: BaseState::Here,
+            kept_is_gone: false,
             fresh: false,
             next: None,
             phase: Phase::Starting,
@@ -262,10 +293,12 @@ impl Life {
             Event::Permitted => {
                 self.failures
                     .retain(|_, failure| !failure.fault.code.starts_with("project."));
-                if self
-                    .source_fault
-                    .as_ref()
-                    .is_some_and(|f| f.code.starts_with("project."))
+                // What the project says of bases is asked where they are resolved, and nowhere else.
+                if !self.bases.is_empty()
+                    || self
+                        .source_fault
+                        .as_ref()
+                        .is_some_and(|f| f.code.starts_with("project."))
                 {
                     self.look_again = true;
                 }
@@ -273,9 +306,13 @@ impl Life {
             Event::Recalled(recalled, history) => self.recalled(recalled, history),
             Event::Poke(Look::Source) => self.look_again = true,
             Event::Poke(Look::Cluster) | Event::Tick => {}
-            Event::Resolved { turn, result } => {
+            Event::Resolved {
+                turn,
+                result,
+                bases,
+            } => {
                 if turn == self.source_turn {
-                    self.resolved(result, world.now, &mut effects);
+                    self.resolved(result, bases, world.now, &mut effects);
                 }
             }
             Event::Rendered {
@@ -283,8 +320,9 @@ impl Life {
                 revision,
                 result,
             } => {
+                bases,
                 if turn == self.source_turn {
-                    self.rendered(&revision, result, world.now, &mut effects);
+                    self.rendered(&revision, bases, result, world.now, &mut effects);
                 }
             }
             Event::Saw(id, seen, live) => {
@@ -348,6 +386,7 @@ impl Life {
         self.record.spec = recalled.spec;
         // What we know in memory and the record does not stays: the inventory only ever grows here.
         for (id, entry) in recalled.entries {
+        self.record.bases = recalled.bases;
             self.inventory_changes.push((id.clone(), true));
             let mine = self.inventory.entries.entry(id).or_default();
             if mine.digest.is_none() {
@@ -465,6 +504,11 @@ impl Life {
 
     /// The live object as it was when drift was noticed on it.
     pub fn before(&self, id: &ObjectId) -> Option<&Arc<Manifest>> {
+    /// The other repositories that its commit names, with the commits they are at as far as known.
+    pub fn bases(&self) -> &BTreeMap<Base, Option<Revision>> {
+        &self.bases
+    }
+
         self.drift_live.get(id)
     }
 

@@ -23,4 +23,4 @@ mod wire;
 pub use error::{FetchError, SetupError, Why};
 pub use refs::Refs;
 pub use snapshot::{Commit, Snapshot};
-pub use sources::{Counts, Options, Sources};
+pub use sources::{Counts, Options, Request, Sources};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -78,6 +78,17 @@ pub struct Counts {
     pub failures: u64,
 }
 
+/// What a git host is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Which refs there are.
+    Listing,
+    /// A commit.
+    Fetch,
+}
+
+type Witness = Box<dyn Fn(&RemoteUrl, Request) + Send + Sync>;
+
 /// Git remotes, and the trees of their commits. Cheap to clone.
 #[derive(Clone)]
 pub struct Sources {
@@ -95,6 +106,7 @@ struct Inner {
     ls_refs: AtomicU64,
     fetched: AtomicU64,
     failures: AtomicU64,
+    witness: OnceLock<Witness>,
 }
 
 /// What is kept for one remote and one login.
@@ -181,6 +193,7 @@ impl Sources {
                 ls_refs: AtomicU64::new(0),
                 fetched: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
+                witness: OnceLock::new(),
             }),
         })
     }
@@ -272,6 +285,11 @@ impl Sources {
         self.tree(remote, login, &refs.resolve(target)?).await
     }
 
+    /// Calls this at every request that is sent, once however many wait for its answer. Only the first one is called.
+    pub fn witness(&self, witness: impl Fn(&RemoteUrl, Request) + Send + Sync + 'static) {
+        let _first = self.inner.witness.set(Box::new(witness));
+    }
+
     /// How much was asked of git hosts so far.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -299,6 +317,17 @@ impl Inner {
         Arc::clone(places.entry(digest.clone()).or_insert_with(fresh))
     }
 
+    fn asks(&self, account: &Account, request: Request) {
+        let count = match request {
+            Request::Listing => &self.ls_refs,
+            Request::Fetch => &self.fetched,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(witness) = self.witness.get() {
+            witness(&account.remote, request);
+        }
+    }
+
     /// The errand of a listing.
     async fn look(
         self: Arc<Self>,
@@ -313,7 +342,7 @@ impl Inner {
         turn.join_next().await;
         let _one = permit(&place.listing, &account).await?;
         self.listings.close(&key);
-        self.ls_refs.fetch_add(1, Ordering::Relaxed);
+        self.asks(&account, Request::Listing);
         match self.wire.list(&account, place.speaks(), &key.1).await {
             Ok((mut refs, speaks)) => {
                 place.set_speaks(Some(speaks));
@@ -418,7 +447,7 @@ impl Inner {
         if let Some(speaks) = place.speaks() {
             return Ok(speaks);
         }
-        self.ls_refs.fetch_add(1, Ordering::Relaxed);
+        self.asks(account, Request::Listing);
         let speaks = self.wire.capabilities(account).await?;
         place.set_speaks(Some(Arc::clone(&speaks)));
         Ok(speaks)
@@ -460,7 +489,7 @@ impl Inner {
         let after = self.fetch_deadline;
         let stop = StopOnDrop(Arc::default());
         let (send, receive) = mpsc::channel(PIECES_WAITING);
-        self.fetched.fetch_add(1, Ordering::Relaxed);
+        self.asks(account, Request::Fetch);
         let sending = self.wire.fetch(account, &speaks, &wanted, send);
         let taking = {
             let (inner, stop) = (Arc::clone(self), Arc::clone(&stop.0));

@@ -46,6 +46,9 @@ pub struct RecordFields {
     /// The digest of the source's spec under which that commit was rendered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub spec: String,
+    /// The commits of other repositories that it is made of, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<RecordedBase>,
     /// Every object that may have been touched and is not known to be gone, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
@@ -59,6 +62,20 @@ pub struct RecordedApp {
     pub name: String,
     /// The Application's uid: the app's identity.
     pub uid: String,
+}
+
+/// Another repository that a kustomization names, and the commit that was taken of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedBase {
+    /// Its address.
+    #[serde(rename = "repoURL")]
+    pub repo_url: String,
+    /// Branch, tag or commit, as written; empty for `HEAD`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target_revision: String,
+    /// The commit.
+    pub revision: String,
 }
 
 /// One object that may have been touched.

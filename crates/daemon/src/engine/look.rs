@@ -4,73 +4,76 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_app::app::{App, AppKey, RemoteUrl, Revision};
-use lockstep_app::project::Scope;
+use lockstep_app::app::{App, AppKey, Base, Bases, RemoteUrl, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_cluster::Lookup;
-use lockstep_manifest::Gvk;
-use lockstep_plan::{Desired, prepare};
 use lockstep_reconcile::view::CommitView;
-use lockstep_reconcile::{Event, Look, Slot};
-use lockstep_render::{Limits, render};
-use lockstep_source::{Refs, Snapshot, Sources};
-use lockstep_tree::{ObjectHash, RelPath, Tree};
+use lockstep_reconcile::{Event, Look, Slot, spec_digest};
+use lockstep_source::{Refs, Sources};
 
+use super::make::{Asking, Errand, base_at};
 use super::{Engine, News};
 use crate::board::RepositoryView;
 
-/// What the last rendering looked at: a commit that changes none of it renders to the same.
-#[derive(Clone, Debug)]
-pub(crate) struct RenderMemo {
-    spec: String,
-    served: String,
-    read: Vec<BTreeMap<RelPath, Option<ObjectHash>>>,
-    desired: Arc<Desired>,
-    kind: String,
-    warnings: Vec<String>,
-}
-
 impl Engine {
-    pub(super) fn resolve(&mut self, key: &AppKey, turn: u64, refs: Option<&Arc<Refs>>) {
+    pub(super) fn resolve(
+        &mut self,
+        key: &AppKey,
+        turn: u64,
+        bases: BTreeSet<Base>,
+        refs: Option<&Arc<Refs>>,
+    ) {
         let Some(app) = self.names.get(key) else {
             return;
         };
         let uid = app.uid.clone();
-        let (remote, target) = match self.one_source(app) {
+        let asked = self
+            .one_source(app)
+            .and_then(|source| Ok((source, self.project_of(app)?)));
+        let ((remote, target), project) = match asked {
             Ok(found) => found,
             Err(fault) => {
-                self.answer(
-                    key,
-                    Event::Resolved {
-                        turn,
-                        result: Err(fault),
-                    },
-                );
+                self.answer(key, resolved(turn, Err(fault), BTreeMap::new()));
                 return;
             }
         };
         self.reconciles
             .entry(key.clone())
             .or_insert_with(std::time::Instant::now);
-        if let Some(refs) = refs {
-            let result = Sources::resolve(refs, &target).map_err(|error| error.fault());
-            self.answer(key, Event::Resolved { turn, result });
+        let own = refs.map(|refs| Sources::resolve(refs, &target).map_err(|error| error.fault()));
+        if bases.is_empty()
+            && let Some(own) = own
+        {
+            self.answer(key, resolved(turn, own, BTreeMap::new()));
             return;
         }
-        self.metrics.git_requested(remote.as_str(), "ls-remote");
-        let login = self.logins.for_remote(&remote);
+        let logins = Arc::clone(&self.logins);
         let sources = self.sources.clone();
+        let everywhere = self.config.git.remote_bases;
         let key = key.clone();
         self.spawn(async move {
-            let also = unusual(&target);
-            let listed = sources.refs_and(&remote, login.as_ref(), &also).await;
-            let result = listed
-                .and_then(|refs| Sources::resolve(&refs, &target))
-                .map_err(|error| error.fault());
+            let result = match own {
+                Some(own) => own,
+                None => {
+                    let login = logins.for_remote(&remote);
+                    let also = unusual(&target);
+                    let listed = sources.refs_and(&remote, login.as_ref(), &also).await;
+                    listed
+                        .and_then(|refs| Sources::resolve(&refs, &target))
+                        .map_err(|error| error.fault())
+                }
+            };
+            let asking = Asking {
+                project: &project,
+                everywhere,
+                logins: &logins,
+                sources: &sources,
+            };
+            let found = bases.iter().map(|base| base_at(base, &asking));
+            let found = futures::future::join_all(found).await;
             vec![News::App {
                 key,
                 uid,
-                event: Event::Resolved { turn, result },
+                event: resolved(turn, result, bases.into_iter().zip(found).collect()),
             }]
         });
     }
@@ -106,115 +109,89 @@ impl Engine {
         Ok((first.remote.clone(), first.target.clone()))
     }
 
-    pub(super) fn render(&mut self, key: &AppKey, turn: u64, revision: Revision) {
+    pub(super) fn render(&mut self, key: &AppKey, turn: u64, revision: Revision, pins: Bases) {
         let Some(app) = self.names.get(key).cloned() else {
             return;
         };
         let uid = app.uid.clone();
-        let remote = match self.one_source(&app) {
-            Ok((remote, _)) => remote,
+        let asked = self
+            .one_source(&app)
+            .and_then(|(remote, _)| Ok((remote, self.project_of(&app)?)));
+        let (remote, project) = match asked {
+            Ok(found) => found,
             Err(fault) => {
-                self.answer(
-                    key,
-                    Event::Rendered {
-                        turn,
-                        revision,
-                        result: Err(fault),
-                    },
-                );
+                let news = Event::Rendered {
+                    turn,
+                    revision,
+                    bases: BTreeMap::new(),
+                    result: Err(fault),
+                };
+                self.answer(key, news);
                 return;
             }
         };
         let seen_at = self.now;
-        let login = self.logins.for_remote(&remote);
-        let memo = self.memos.get(key).cloned();
-        let served = self.cluster.served();
-        let sources = self.sources.clone();
-        let renders = Arc::clone(&self.renders);
-        let limits = Limits::default();
-        let largest = usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX);
+        let errand = Errand {
+            app,
+            remote,
+            revision: revision.clone(),
+            pins,
+            memo: self.memos.get(key).cloned(),
+            project,
+            everywhere: self.config.git.remote_bases,
+            logins: Arc::clone(&self.logins),
+            served: self.cluster.served(),
+            sources: self.sources.clone(),
+            renders: Arc::clone(&self.renders),
+            largest_file: usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX),
+        };
         let key = key.clone();
-        let metrics = Arc::clone(&self.metrics);
         self.spawn(async move {
-            let before = sources.counts().fetches;
-            let fetched = sources.tree(&remote, login.as_ref(), &revision).await;
-            if sources.counts().fetches != before {
-                metrics.git_requested(remote.as_str(), "fetch");
-            }
-            let snapshot = match fetched {
-                Ok(snapshot) => Snapshot {
-                    tree: snapshot.tree.with_largest_file(largest),
-                    ..snapshot
-                },
-                Err(error) => {
-                    let result = Err(error.fault());
-                    return vec![News::App {
-                        key,
-                        uid,
-                        event: Event::Rendered {
-                            turn,
-                            revision,
-                            result,
-                        },
-                    }];
-                }
-            };
-            let _permit = renders.acquire_owned().await;
-            let wanted = revision.clone();
-            let rendered = tokio::task::spawn_blocking(move || {
-                let scopes = |gvk: &Gvk| match served.find(gvk) {
-                    Lookup::Found(resource) if resource.namespaced => Some(Scope::Namespaced),
-                    Lookup::Found(_) => Some(Scope::Cluster),
-                    Lookup::NotServed | Lookup::Unknown(_) => None,
-                };
-                let served = served.digest().to_string();
-                make(&app, &wanted, &snapshot, memo, &scopes, &served, &limits)
-                    .map(|memo| (memo, snapshot.commit))
-            })
-            .await;
+            let made = errand.run().await;
             let mut news = Vec::new();
-            let result = match rendered {
-                Ok(Ok((memo, commit))) => {
-                    let slot = Slot {
-                        commit: CommitView {
-                            revision: commit.revision,
-                            subject: commit.subject,
-                            author: commit.author,
-                            committed_at: Some(commit.committed_at),
-                        },
-                        desired: Arc::clone(&memo.desired),
-                        kind: memo.kind.clone(),
-                        spec: memo.spec.clone(),
-                        seen_at,
-                        rendered_at: crate::clock::now(),
-                        warnings: memo.warnings.clone(),
-                    };
-                    news.push(News::Rendered {
-                        key: key.clone(),
-                        memo,
-                    });
-                    Ok(slot)
-                }
-                Ok(Err(fault)) => Err(fault),
-                // A panic is our bug and this app's fault only (S16).
-                Err(_) => Err(Fault::new(
-                    Blame::Lockstep,
-                    "render.panic",
-                    "rendering this commit broke Lockstep; this is a bug",
-                )
-                .hint("report it with the kustomization that does it")),
-            };
+            let result = made.result.map(|(memo, commit)| {
+                let slot = Slot {
+                    commit: CommitView {
+                        revision: commit.revision,
+                        subject: commit.subject,
+                        author: commit.author,
+                        committed_at: Some(commit.committed_at),
+                    },
+                    desired: Arc::clone(&memo.desired),
+                    kind: memo.kind.clone(),
+                    spec: spec_digest(&memo.spec, &memo.bases),
+                    bases: memo.bases.clone(),
+                    seen_at,
+                    rendered_at: crate::clock::now(),
+                    warnings: memo.warnings.clone(),
+                };
+                news.push(News::Rendered {
+                    key: key.clone(),
+                    memo,
+                });
+                slot
+            });
             news.push(News::App {
                 key,
                 uid,
                 event: Event::Rendered {
                     turn,
                     revision,
+                    bases: made.bases,
                     result,
                 },
             });
             news
         });
+    }
+
+    /// Another set of bases wants other remotes to be polled.
+    pub(super) fn note_bases(&mut self, key: &AppKey, event: &Event) {
+        if let Event::Rendered { bases, .. } = event
+            && let Some(life) = self.lives.get(key)
+        {
+            self.polls_are_stale |= !life.bases().keys().eq(bases.keys());
+        }
     }
 
     /// Asks each remote once when its time has come.
@@ -241,11 +218,15 @@ impl Engine {
 
     /// Which remotes are in use, so that each is polled, and no other.
     fn find_remotes(&mut self) {
-        let remotes: BTreeSet<RemoteUrl> = self
+        let mut remotes: BTreeSet<RemoteUrl> = self
             .names
             .values()
             .flat_map(|app| app.sources.iter().map(|source| source.remote.clone()))
             .collect();
+        // What is a complete id stays what it is.
+        let bases = self.lives.values().flat_map(|life| life.bases().keys());
+        let moving = bases.filter(|base| base.pinned().is_none());
+        remotes.extend(moving.map(|base| base.remote.clone()));
         self.polls.retain(|remote, _| remotes.contains(remote));
         self.repositories
             .retain(|remote, _| remotes.contains(remote));
@@ -279,7 +260,6 @@ impl Engine {
     /// Lists a remote's refs for everybody who uses it. One at a time: a second wish while one is under way is
     /// remembered by `Sources`, which never answers with what it began to ask before.
     pub(super) fn list(&mut self, remote: &RemoteUrl) {
-        self.metrics.git_requested(remote.as_str(), "ls-remote");
         let login = self.logins.for_remote(remote);
         let sources = self.sources.clone();
         let remote = remote.clone();
@@ -287,6 +267,11 @@ impl Engine {
         for app in self.names.values() {
             for source in app.sources.iter().filter(|source| source.remote == remote) {
                 also.extend(unusual(&source.target));
+            }
+        }
+        for base in self.lives.values().flat_map(|life| life.bases().keys()) {
+            if base.remote == remote {
+                also.extend(unusual(&base.target));
             }
         }
         self.spawn(async move {
@@ -326,7 +311,30 @@ impl Engine {
                 Err(_) => self.step(&key, Event::Poke(Look::Source)),
             }
         }
+        self.base_listed(remote, &result);
         self.touch_board();
+    }
+
+    /// The same for the apps whose commits name this remote.
+    fn base_listed(&mut self, remote: &RemoteUrl, result: &Result<Arc<Refs>, Fault>) {
+        let moved = |base: &Base, known: &Option<Revision>| match result {
+            Ok(refs) => Sources::resolve(refs, &base.target).ok() != *known,
+            Err(_) => true,
+        };
+        let apps: Vec<AppKey> = self
+            .lives
+            .iter()
+            .filter(|(_, life)| {
+                let mut bases = life.bases().iter();
+                bases.any(|(base, known)| {
+                    base.remote == *remote && base.pinned().is_none() && moved(base, known)
+                })
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in apps {
+            self.step(&key, Event::Poke(Look::Source));
+        }
     }
 
     /// Somebody says that there was a push. Which repository is all that is believed.
@@ -357,8 +365,20 @@ impl Engine {
     }
 }
 
+fn resolved(
+    turn: u64,
+    result: Result<Revision, Fault>,
+    bases: BTreeMap<Base, Result<Revision, Fault>>,
+) -> Event {
+    Event::Resolved {
+        turn,
+        result,
+        bases,
+    }
+}
+
 /// A ref that is neither branch nor tag has to be asked for by name.
-fn unusual(target: &str) -> Vec<String> {
+pub(super) fn unusual(target: &str) -> Vec<String> {
     let plain = !target.starts_with("refs/")
         || target.starts_with("refs/heads/")
         || target.starts_with("refs/tags/");
@@ -367,68 +387,4 @@ fn unusual(target: &str) -> Vec<String> {
     } else {
         vec![target.to_owned()]
     }
-}
-
-/// Renders all sources of an app at one commit, or finds that nothing it looked at has changed.
-fn make(
-    app: &App,
-    revision: &Revision,
-    snapshot: &Snapshot,
-    memo: Option<RenderMemo>,
-    scopes: lockstep_plan::Scopes<'_>,
-    served: &str,
-    limits: &Limits,
-) -> Result<RenderMemo, Fault> {
-    let tree = &snapshot.tree;
-    if let Some(memo) = memo.filter(|memo| memo.spec == app.source_digest && memo.served == served)
-        && memo.read.iter().all(|read| is_unchanged(tree, read))
-    {
-        let mut desired = memo.desired.as_ref().clone();
-        desired.revision = revision.clone();
-        return Ok(RenderMemo {
-            desired: Arc::new(desired),
-            ..memo
-        });
-    }
-    let mut manifests = Vec::new();
-    let mut read = Vec::new();
-    let mut warnings = Vec::new();
-    let mut kind = String::new();
-    for source in &app.sources {
-        let rendered = render(source, tree, limits).map_err(|error| error.fault())?;
-        kind = format!("{:?}", rendered.kind);
-        warnings.extend(rendered.warnings);
-        manifests.extend(rendered.manifests);
-        let mut hashes = BTreeMap::new();
-        for path in rendered.read {
-            let hash = tree
-                .hash(&path)
-                .map_err(|error| unreadable(&error.to_string()))?;
-            hashes.insert(path, hash);
-        }
-        read.push(hashes);
-    }
-    let desired = prepare(app, revision.clone(), manifests, scopes);
-    Ok(RenderMemo {
-        spec: app.source_digest.clone(),
-        served: served.to_owned(),
-        read,
-        desired: Arc::new(desired),
-        kind,
-        warnings,
-    })
-}
-
-fn is_unchanged(tree: &Tree, read: &BTreeMap<RelPath, Option<ObjectHash>>) -> bool {
-    read.iter()
-        .all(|(path, hash)| tree.hash(path).is_ok_and(|now| now == *hash))
-}
-
-fn unreadable(why: &str) -> Fault {
-    Fault::new(
-        Blame::Environment,
-        "repo.unreadable",
-        format!("the fetched commit cannot be read: {why}"),
-    )
-    .hint("it is fetched again by itself; if this stays, empty the cache directory")
 }

@@ -1,9 +1,11 @@
 //! Whole lives of apps against a cluster, a git and a clock in memory.
 //!
-//! `world` drives; `paths` and `drift` are the main stories, one sentence each; `laws` are what no order of deliveries, no crash
+//! `world` drives; `paths` and `drift` are the main stories, one sentence each, `bases` those of commits that name
+//! other repositories; `laws` are what no order of deliveries, no crash
 //! and no loss may break.
 
 mod apps;
+mod bases;
 mod drift;
 mod laws;
 mod paths;

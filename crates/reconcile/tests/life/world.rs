@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use lockstep_app::app::{App, AppKey, Revision};
+use lockstep_app::app::{App, AppKey, Base, Bases, Revision};
 use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::{Desired, KindView, Seen, Step};
@@ -60,6 +60,9 @@ pub(crate) struct World {
     pub(crate) targets: BTreeMap<AppKey, Revision>,
     /// Git cannot be reached, and why.
     pub(crate) git_is_down: bool,
+    /// Other repositories and where they are, and which of them a commit names.
+    pub(crate) bases: Bases,
+    pub(crate) names: BTreeMap<Revision, Vec<Base>>,
     /// Commits that do not render.
     pub(crate) broken: BTreeSet<Revision>,
     /// Deployments that never become ready, by name.
@@ -97,6 +100,8 @@ impl World {
             commits: BTreeMap::new(),
             targets: BTreeMap::new(),
             git_is_down: false,
+            bases: Bases::new(),
+            names: BTreeMap::new(),
             broken: BTreeSet::new(),
             never_ready: BTreeSet::new(),
             refuses: BTreeMap::new(),
@@ -201,6 +206,7 @@ impl World {
                     resource_version: Some(version.to_string()),
                     revision: draft.revision.clone(),
                     spec: draft.spec.clone(),
+                    bases: draft.bases.clone(),
                     entries: draft.entries.clone(),
                 });
         self.task([Item::Tell(key.clone(), Event::Recalled(recalled, history))]);

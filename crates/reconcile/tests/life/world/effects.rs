@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_app::app::{AppKey, Revision};
+use lockstep_app::app::{AppKey, Base, Bases, Revision};
 use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::{Action, KindView, Reason, Seen, Step, Wanted, prepare};
 use lockstep_reconcile::view::CommitView;
-use lockstep_reconcile::{Effect, Event, Outcome, Slot};
+use lockstep_reconcile::{Effect, Event, Outcome, Slot, spec_digest};
 
 use super::{Item, Lane, World};
 
 impl World {
     pub(super) fn perform(&mut self, key: &AppKey, effect: Effect) {
         match effect {
-            Effect::Resolve { turn } => {
+            Effect::Resolve { turn, bases } => {
                 let result = match self.targets.get(key) {
                     _ if self.git_is_down => Err(Fault::new(
                         Blame::Environment,
@@ -29,15 +29,34 @@ impl World {
                         "the branch is gone",
                     )),
                 };
-                self.tell_once(key, Event::Resolved { turn, result });
+                let bases = bases
+                    .into_iter()
+                    .map(|base| {
+                        (
+                            base.clone(),
+                            self.bases.get(&base).cloned().ok_or_else(no_base),
+                        )
+                    })
+                    .collect();
+                let news = Event::Resolved {
+                    turn,
+                    result,
+                    bases,
+                };
+                self.tell_once(key, news);
             }
-            Effect::Render { turn, revision } => {
-                let result = self.render(key, &revision);
+            Effect::Render {
+                turn,
+                revision,
+                bases: pins,
+            } => {
+                let (bases, result) = self.render(key, &revision, &pins);
                 self.tell_once(
                     key,
                     Event::Rendered {
                         turn,
                         revision,
+                        bases,
                         result,
                     },
                 );
@@ -229,7 +248,27 @@ impl World {
         body
     }
 
-    fn render(&self, key: &AppKey, revision: &Revision) -> Result<Slot, Fault> {
+    /// The commit with the manifests of every base that it names, at the commits that were asked for.
+    fn render(
+        &self,
+        key: &AppKey,
+        revision: &Revision,
+        pins: &Bases,
+    ) -> (BTreeMap<Base, Option<Revision>>, Result<Slot, Fault>) {
+        let named = self.names.get(revision).into_iter().flatten();
+        let at = |base: &Base| pins.get(base).or_else(|| self.bases.get(base)).cloned();
+        let found: BTreeMap<Base, Option<Revision>> =
+            named.map(|base| (base.clone(), at(base))).collect();
+        let bases: Option<Bases> = found
+            .iter()
+            .map(|(base, at)| Some((base.clone(), at.clone()?)))
+            .collect();
+        let result = bases.ok_or_else(no_base);
+        let result = result.and_then(|bases| self.slot(key, revision, bases));
+        (found, result)
+    }
+
+    fn slot(&self, key: &AppKey, revision: &Revision, bases: Bases) -> Result<Slot, Fault> {
         if self.broken.contains(revision) {
             return Err(Fault::new(
                 Blame::User,
@@ -238,7 +277,10 @@ impl World {
             ));
         }
         let actor = self.actors.get(key).expect("the app is there");
-        let manifests = self.commits.get(revision).cloned().unwrap_or_default();
+        let mut manifests = self.commits.get(revision).cloned().unwrap_or_default();
+        for at in bases.values() {
+            manifests.extend(self.commits.get(at).cloned().unwrap_or_default());
+        }
         let desired = prepare(&actor.app, revision.clone(), manifests, &|_| None);
         let commit = CommitView {
             revision: revision.clone(),
@@ -250,7 +292,8 @@ impl World {
             commit,
             desired: Arc::new(desired),
             kind: "Directory".to_owned(),
-            spec: actor.app.source_digest.clone(),
+            spec: spec_digest(&actor.app.source_digest, &bases),
+            bases,
             seen_at: self.now,
             rendered_at: self.now,
             warnings: Vec::new(),
@@ -279,22 +322,37 @@ impl World {
 
     fn tell_once(&mut self, key: &AppKey, event: Event) {
         let stale = match event.clone() {
-            Event::Resolved { turn, result } => Event::Resolved {
+            Event::Resolved {
+                turn,
+                result,
+                bases,
+            } => Event::Resolved {
                 turn: turn.wrapping_sub(1),
                 result,
             },
             Event::Rendered {
                 turn,
+                bases,
                 revision,
                 result,
             } => Event::Rendered {
                 turn: turn.wrapping_sub(1),
+                bases,
                 revision,
                 result,
             },
             other => other,
+                bases,
         };
         self.old_news.push((key.clone(), stale));
         self.task([Item::Tell(key.clone(), event)]);
     }
+}
+
+fn no_base() -> Fault {
+    Fault::new(
+        Blame::Environment,
+        "repo.unreachable",
+        "a base cannot be read",
+    )
 }
