@@ -59,7 +59,14 @@ pub fn check(files: &[(&str, &[u8])]) {
     let once = || {
         let tree = Tree::from_contents(files.iter().copied());
         match render(&source, &tree, &Limits::default()) {
-            Ok(rendered) => Ok((print(&rendered), rendered.read)),
+            Ok(rendered) => {
+                for manifest in &rendered.manifests {
+                    let leaves = manifest.places().leaves();
+                    let known = leaves.map(|leaf| leaf.places.len()).min();
+                    assert_ne!(known, Some(0), "every leaf knows what set it");
+                }
+                Ok((print(&rendered), rendered.read))
+            }
             Err(error) => {
                 let fault = error.fault();
                 assert!(!fault.message.is_empty(), "an error says what is wrong");
