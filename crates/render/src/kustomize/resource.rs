@@ -335,9 +335,11 @@ fn checked(node: Node) -> Result<Resource, RenderError> {
 }
 
 impl Resource {
-    /// A cheap question before ids are made: is or was it of this kind?
-    pub(crate) fn kind_may_be(&self, kind: &str) -> bool {
-        self.kind() == kind || self.past.iter().any(|past| past.kind == kind)
+    /// A cheap question before ids are made: is or was it of this kind, and of this name?
+    pub(crate) fn may_be(&self, id: &Id) -> bool {
+        let (kind, name) = (&id.gvk.kind, &id.name);
+        (self.name() == name || self.past.iter().any(|past| past.name == *name))
+            && (self.kind() == kind || self.past.iter().any(|past| past.kind == *kind))
     }
 }
 

@@ -74,7 +74,7 @@ impl Resources {
             .list
             .iter()
             .enumerate()
-            .filter(|(_, resource)| resource.kind_may_be(&id.gvk.kind) && resource.was(id));
+            .filter(|(_, resource)| resource.may_be(id) && resource.was(id));
         let first = found.next().map(|(at, _)| at);
         if let Some((_, second)) = found.next() {
             return Err(RenderError::invalid_hint(
@@ -86,7 +86,10 @@ impl Resources {
                 "name it as it is called now",
             ));
         }
-        self.ids = None;
+        // Whoever asks adds what is not there: then the ids are still right.
+        if first.is_some() {
+            self.ids = None;
+        }
         Ok(first.and_then(|at| self.list.get_mut(at)))
     }
 
