@@ -22,6 +22,10 @@ pub struct Request {
     pub resource: String,
     /// The status code.
     pub code: u64,
+    /// When it came, as the API server writes times.
+    pub received: String,
+    /// When it was answered.
+    pub answered: String,
 }
 
 impl Request {
@@ -98,6 +102,8 @@ pub fn requests(address: &Address, user: &str, from: Mark, to: Mark) -> Result<V
                 uri: text("/requestURI").to_owned(),
                 user: who.to_owned(),
                 resource: text("/objectRef/resource").to_owned(),
+                received: text("/requestReceivedTimestamp").to_owned(),
+                answered: text("/stageTimestamp").to_owned(),
                 code: line
                     .pointer("/responseStatus/code")
                     .and_then(Value::as_u64)

@@ -101,7 +101,8 @@ impl Cluster {
         let path = format!("{path}?fieldManager={manager}&force=true{options}");
         let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, body.to_bytes());
         let permission = permission(&["create", "patch"], &resource, &object.namespace);
-        written(object, &write.gvk, &permission, self.call(ask).await)
+        let answer = self.call_for(&write.gvk, ask).await;
+        written(object, &write.gvk, &permission, answer)
     }
 
     /// Deletes exactly the object that was looked at.

@@ -10,6 +10,7 @@ mod look;
 mod make;
 mod orders;
 mod publish;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ use crate::metrics::Metrics;
 
 use kinds::Kinds;
 use make::RenderMemo;
-use publish::Publication;
+use publish::{Publication, Sending};
+use turns::Turns;
 
 /// News that wait for the engine. A relist of 40,000 objects comes in faster than it is read, and then waits in the
 /// watch's own connection; 4,096 messages of some 4 KB are 16 MB at worst.
@@ -157,10 +159,11 @@ pub(crate) struct Engine {
     /// By remote: the apps that are finding out what their commit wants.
     looking: HashMap<RemoteUrl, BTreeSet<AppKey>>,
 
+    turns: Turns,
     wakes: BTreeMap<AppKey, Timestamp>,
     dirty: BTreeSet<AppKey>,
     publications: HashMap<AppKey, Publication>,
-    publishing: usize,
+    sending: Sending,
     repositories: BTreeMap<RemoteUrl, RepositoryView>,
     polls: BTreeMap<RemoteUrl, Timestamp>,
     polls_are_stale: bool,
@@ -225,10 +228,11 @@ impl Engine {
             wanted: HashMap::new(),
             memos: HashMap::new(),
             looking: HashMap::new(),
+            turns: Turns::default(),
             wakes: BTreeMap::new(),
             dirty: BTreeSet::new(),
             publications: HashMap::new(),
-            publishing: 0,
+            sending: Sending::default(),
             repositories: BTreeMap::new(),
             polls: BTreeMap::new(),
             polls_are_stale: true,
@@ -329,11 +333,11 @@ impl Engine {
             return;
         }
         let lost = matches!(&event, Event::Claimed { result: Err(fault), .. } if fault.code == "record.lost");
+        self.note_bases(key, &event);
         if let Event::Rendered {
             result: Ok(slot), ..
         } = &event
         {
-        self.note_bases(key, &event);
             self.register_wants(key, Some(Arc::clone(&slot.desired)));
         }
         if let Event::Resolved {
@@ -406,6 +410,7 @@ impl Engine {
     ) {
         let changes = life.take_inventory_changes();
         self.note_looking(key, life.is_looking());
+        self.turns.note(key, life.is_syncing());
         for (_, since) in life.take_healed() {
             let took = self.now.duration_since(since);
             self.metrics.healed(took.as_secs_f64().max(0.0));
@@ -415,6 +420,14 @@ impl Engine {
         self.register_inventory(key, changes);
         for effect in effects {
             self.perform(key, effect, refs);
+        }
+        self.call_next();
+    }
+
+    /// Wakes those whose turn it is to sync.
+    fn call_next(&mut self) {
+        while let Some(next) = self.turns.call() {
+            self.wakes.insert(next, self.now);
         }
     }
 
@@ -441,6 +454,7 @@ impl Engine {
             let looking = remote.as_ref().and_then(|remote| self.looking.get(remote));
             looking.is_some_and(|keys| keys.iter().any(|other| other != me))
         };
+        let may_begin = || self.turns.may_begin(me);
         with(&World {
             now: self.now,
             leading: self.may_act(),
@@ -452,6 +466,7 @@ impl Engine {
             owner: &owner,
             wanted_by: &wanted_by,
             others_looking: &others_looking,
+            may_begin: &may_begin,
         })
     }
 
@@ -469,6 +484,7 @@ impl Engine {
             Effect::Apply { turn, steps } => self.apply(key, turn, steps),
             Effect::Probe { plan, steps } => self.probe(key, plan, steps),
             Effect::Measure(asked) => self.measure(key, asked),
+            Effect::Queue => self.turns.queue(key),
             Effect::WakeAt(at) => {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);

@@ -20,7 +20,7 @@ use crate::view::{HistoryView, OperationPhase};
 /// The turn of a record write that no front waits for.
 pub(crate) const NOTE: u64 = 0;
 /// How long a record may lag behind what was learnt: the marks on the objects say the same meanwhile.
-const NOTE_WAITS: Duration = Duration::from_secs(2);
+const NOTE_WAITS: Duration = Duration::from_secs(10);
 /// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// The fault code of a record that somebody else wrote.
@@ -102,6 +102,12 @@ impl Life {
         };
         let mut made = self.plan(app, mode, Some(&slot.desired), world);
         if self.run.is_none() && made.front.iter().any(is_not_drift) {
+            if !(world.may_begin)() {
+                effects.push(Effect::Queue);
+                self.unstepped.clone_from(&made.unstepped);
+                self.phase = Phase::Queued(Arc::new(made));
+                return;
+            }
             let id = self.operation_id(world.now);
             // What stands from an earlier run, before a restart, holds later waves as if it were of this one.
             let earlier: Vec<ObjectId> = self.inventory.entries.keys().cloned().collect();
@@ -214,16 +220,16 @@ impl Life {
                 .enforced
                 .as_ref()
                 .map_or_else(|| self.record.spec.clone(), |s| s.spec.clone()),
+            bases: self
+                .enforced
+                .as_ref()
+                .map_or_else(|| self.record.bases.clone(), |s| s.bases.clone()),
             revision: revision.or_else(|| self.record.revision.clone()),
             entries,
         }
     }
 
     /// Nothing is ready: ends the run if there is one, waits or rests, and says for what.
-            bases: self
-                .enforced
-                .as_ref()
-                .map_or_else(|| self.record.bases.clone(), |s| s.bases.clone()),
     fn rest(
         &mut self,
         app: &Arc<App>,
@@ -403,13 +409,13 @@ impl Life {
         if self.record.revision.as_ref() != revision || self.record.spec != slot.spec {
             self.record.revision = revision.cloned();
             self.record.spec.clone_from(&slot.spec);
+            self.record.bases.clone_from(&slot.bases);
             self.record.dirty = true;
         }
     }
 
     fn remember(&mut self, slot: &Slot, run: &crate::life::Run, now: Timestamp) {
         let limit = self.app.as_ref().map_or(10, |app| app.history_limit);
-            self.record.bases.clone_from(&slot.bases);
         let id = self.history.front().map_or(0, |newest| newest.id + 1);
         self.history.push_front(HistoryView {
             id,

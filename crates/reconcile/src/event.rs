@@ -247,6 +247,8 @@ pub enum Effect {
     },
     /// Ask what is live of these objects, and by dry run what an apply would answer.
     Measure(Vec<Arc<Wanted>>),
+    /// Wake this app when it is its turn to sync.
+    Queue,
     /// Wake this app at that moment.
     WakeAt(Timestamp),
     /// Everything is gone that had to go: take the finalizer off, and forget the record.
@@ -269,6 +271,9 @@ pub struct World<'a> {
     pub owner: &'a dyn Fn(&ObjectId) -> Option<(AppKey, String)>,
     /// Is another app of the same repository still finding out what its commit wants?
     pub others_looking: &'a dyn Fn() -> bool,
+    /// May this app begin a sync by itself now? Few at a time are each over soon, and a newer commit finds those that
+    /// still wait ready for it.
+    pub may_begin: &'a dyn Fn() -> bool,
     /// Which other app has this object in git.
     pub wanted_by: &'a dyn Fn(&AppKey, &ObjectId) -> Option<String>,
 }

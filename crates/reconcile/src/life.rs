@@ -59,6 +59,8 @@ pub enum Phase {
     Resting,
     /// Something is to be done and something forbids it.
     Holding(Hold),
+    /// A sync is to begin, and others go first.
+    Queued(Arc<Plan>),
     /// The record is being written; the front comes after it. Not interruptible.
     Claiming(Arc<Plan>),
     /// The front is being carried out. Not interruptible.
@@ -122,10 +124,10 @@ pub(crate) struct Record {
     pub(crate) revision: Option<Revision>,
     /// Digest of the spec under which that revision was claimed.
     pub(crate) spec: String,
-    pub(crate) retry_at: Option<Timestamp>,
-    /// The inventory in memory says more than the record.
     /// The commits of other repositories that were claimed with it.
     pub(crate) bases: Bases,
+    pub(crate) retry_at: Option<Timestamp>,
+    /// The inventory in memory says more than the record.
     pub(crate) dirty: bool,
     pub(crate) dirty_since: Option<Timestamp>,
     /// Objects of the inventory that the record in the cluster does not name yet.
@@ -159,13 +161,13 @@ pub struct Life {
     pub(crate) source_retry_at: Option<Timestamp>,
     pub(crate) render_fault: Option<(Revision, Fault)>,
     pub(crate) target: Option<Revision>,
-    pub(crate) target_seen_at: Option<Timestamp>,
-    pub(crate) enforced: Option<Slot>,
     /// The other repositories that the target's commit names, with the commits that they are at.
     pub(crate) bases: BTreeMap<Base, Option<Revision>>,
     pub(crate) base_state: BaseState,
     /// What the record says cannot be rendered any more with the bases that it names.
     pub(crate) kept_is_gone: bool,
+    pub(crate) target_seen_at: Option<Timestamp>,
+    pub(crate) enforced: Option<Slot>,
     /// The enforced commit has not been brought to the cluster yet.
     pub(crate) fresh: bool,
     pub(crate) next: Option<Slot>,
@@ -234,11 +236,11 @@ impl Life {
             source_retry_at: None,
             render_fault: None,
             target: None,
-            target_seen_at: None,
-            enforced: None,
             bases: BTreeMap::new(),
             base_state: BaseState::Here,
             kept_is_gone: false,
+            target_seen_at: None,
+            enforced: None,
             fresh: false,
             next: None,
             phase: Phase::Starting,
@@ -318,9 +320,9 @@ impl Life {
             Event::Rendered {
                 turn,
                 revision,
+                bases,
                 result,
             } => {
-                bases,
                 if turn == self.source_turn {
                     self.rendered(&revision, bases, result, world.now, &mut effects);
                 }
@@ -384,9 +386,9 @@ impl Life {
         self.record.resource_version = recalled.resource_version;
         self.record.revision = recalled.revision;
         self.record.spec = recalled.spec;
+        self.record.bases = recalled.bases;
         // What we know in memory and the record does not stays: the inventory only ever grows here.
         for (id, entry) in recalled.entries {
-        self.record.bases = recalled.bases;
             self.inventory_changes.push((id.clone(), true));
             let mine = self.inventory.entries.entry(id).or_default();
             if mine.digest.is_none() {
@@ -434,6 +436,11 @@ impl Life {
     /// Is it finding out what its commit wants?
     pub fn is_looking(&self) -> bool {
         self.looking != Looking::Idle
+    }
+
+    /// Is it writing, as part of a sync? Then it counts among the few that may do so at once.
+    pub fn is_syncing(&self) -> bool {
+        self.run.is_some() && matches!(self.phase, Phase::Claiming(_) | Phase::Applying(_))
     }
 
     /// Does a deletion of its wait until the other apps of the repository are rendered?
@@ -497,6 +504,11 @@ impl Life {
         self.target.as_ref()
     }
 
+    /// The other repositories that its commit names, with the commits they are at as far as known.
+    pub fn bases(&self) -> &BTreeMap<Base, Option<Revision>> {
+        &self.bases
+    }
+
     /// Is the source frozen: the target not resolved, or the remote not reached?
     pub fn is_frozen(&self) -> bool {
         self.source_fault.is_some()
@@ -504,11 +516,6 @@ impl Life {
 
     /// The live object as it was when drift was noticed on it.
     pub fn before(&self, id: &ObjectId) -> Option<&Arc<Manifest>> {
-    /// The other repositories that its commit names, with the commits they are at as far as known.
-    pub fn bases(&self) -> &BTreeMap<Base, Option<Revision>> {
-        &self.bases
-    }
-
         self.drift_live.get(id)
     }
 

@@ -104,6 +104,10 @@ impl Life {
             return (Word::Failing, why("health.degraded", text, None));
         }
         let waits_for_health = |text: String| (Word::Syncing, why("syncing", text, None));
+        if let Phase::Queued(_) = self.phase {
+            let text = "waits for its turn: other apps are being synced".to_owned();
+            return (Word::Syncing, why("syncing.queued", text, None));
+        }
         if self.run.is_some() || matches!(self.phase, Phase::Claiming(_) | Phase::Applying(_)) {
             let text = match &self.phase {
                 Phase::Settling(plan) => plan.waiting.first().map_or_else(
@@ -294,7 +298,7 @@ impl Life {
             || self.fresh
             || matches!(
                 &self.phase,
-                Phase::Claiming(_) | Phase::Applying(_) | Phase::Leaving(_)
+                Phase::Queued(_) | Phase::Claiming(_) | Phase::Applying(_) | Phase::Leaving(_)
             )
             || matches!(&self.phase, Phase::Settling(plan) if !plan.waiting.is_empty())
             || matches!(&self.phase, Phase::Holding(Hold::Deletion(_)))

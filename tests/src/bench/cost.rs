@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::World;
@@ -128,6 +129,40 @@ impl Cost {
                 .or_default() += 1;
         }
         counts
+    }
+
+    /// How many requests of each kind were answered in each second, and how long they took, in milliseconds: where
+    /// a phase had to wait, and for what.
+    pub fn timeline(&self) -> Value {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let begun = self
+            .requests
+            .iter()
+            .filter_map(|request| time(&request.received))
+            .min();
+        let mut seconds: BTreeMap<i64, BTreeMap<String, (i64, i64)>> = BTreeMap::new();
+        for request in &self.requests {
+            let times = (begun, time(&request.received), time(&request.answered));
+            let (Some(begun), Some(received), Some(answered)) = times else {
+                continue;
+            };
+            let second = answered.duration_since(begun).as_secs();
+            let took = answered.duration_since(received).as_millis();
+            let name = format!("{} {}", request.verb, request.resource);
+            let entry = seconds.entry(second).or_default().entry(name).or_default();
+            entry.0 += 1;
+            entry.1 += i64::try_from(took).unwrap_or(i64::MAX);
+        }
+        let rows = seconds.into_iter().map(|(second, kinds)| {
+            let kinds: BTreeMap<String, Value> = kinds
+                .into_iter()
+                .map(|(name, (count, took))| {
+                    (name, json!({"count": count, "meanMs": took / count}))
+                })
+                .collect();
+            json!({"second": second, "requests": kinds})
+        });
+        rows.collect()
     }
 
     /// Everything, for the report.

@@ -27,7 +27,7 @@ pub async fn create(
     let measured = options.parts.contains(&'c');
     let mut bare = Vec::new();
     if measured {
-        bare.push(bare_turn(world, client, fleet.apps, BARE[0], 1).await?);
+        bare.push(bare_turn(world, client, fleet.apps, BARE[0], 1, report).await?);
     }
     say(&format!(
         "lockstep creates {} objects of {} apps",
@@ -46,7 +46,7 @@ pub async fn create(
     let cost = phase.end(world).await?;
     settled(world, super::fleet::SET, fleet.apps).await?;
     if measured {
-        bare.push(bare_turn(world, client, fleet.apps, BARE[1], 1).await?);
+        bare.push(bare_turn(world, client, fleet.apps, BARE[1], 1, report).await?);
         tell(report, "create", fleet.apps, seconds, &bare, &cost);
         report.fact(
             "create.applicationsWrittenInSeconds",
@@ -66,7 +66,7 @@ pub async fn change(
     fleet: &mut Fleet,
     report: &mut Report,
 ) -> Result<()> {
-    let mut bare = vec![bare_turn(world, client, fleet.apps, BARE[0], 2).await?];
+    let mut bare = vec![bare_turn(world, client, fleet.apps, BARE[0], 2, report).await?];
     fleet.commit(world, 2)?;
     say("lockstep changes every object");
     let mut watch = Watch::open(&world.plane.address, &["Application"], &world.apps, "").await?;
@@ -76,7 +76,7 @@ pub async fn change(
     let seconds = (fleet.synced(world, &mut watch).await? - begun).as_secs_f64();
     let cost = phase.end(world).await?;
     settled(world, super::fleet::SET, fleet.apps).await?;
-    bare.push(bare_turn(world, client, fleet.apps, BARE[1], 2).await?);
+    bare.push(bare_turn(world, client, fleet.apps, BARE[1], 2, report).await?);
     tell(report, "change", fleet.apps, seconds, &bare, &cost);
     Ok(())
 }
@@ -88,14 +88,18 @@ async fn bare_turn(
     apps: usize,
     set: &str,
     step: u32,
+    report: &mut Report,
 ) -> Result<f64> {
     let calls: Vec<Call> = (0..apps)
         .flat_map(|app| marked(app, step, set))
         .map(|object| Call::apply(&object, "bench"))
         .collect();
+    let phase = Phase::begin(world).await?;
     let begun = Instant::now();
     client.send_all(&calls).await?;
     let seconds = begun.elapsed().as_secs_f64();
+    let cpu = phase.end(world).await?.cpu;
+    report.fact(&format!("bare.{set}.step{step}.cpuSeconds"), json!(cpu));
     say(&format!(
         "the bare client applied {} objects ({set}, step {step}) in {seconds:.2} s",
         calls.len()
@@ -154,5 +158,6 @@ fn tell(report: &mut Report, what: &str, apps: usize, seconds: f64, bare: &[f64]
         Goal::None,
     );
     report.fact(&format!("{what}.cost"), cost.json());
+    report.fact(&format!("{what}.timeline"), cost.timeline());
     report.fact(&format!("{what}.bareSeconds"), json!(bare));
 }

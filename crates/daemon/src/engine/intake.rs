@@ -312,12 +312,14 @@ impl Engine {
         self.histories.remove(&key);
         self.records.remove(name);
         self.wakes.remove(&key);
+        self.turns.forget(&key);
+        self.call_next();
         self.memos.remove(&key);
         for keys in self.looking.values_mut() {
             keys.remove(&key);
         }
         self.looking.retain(|_, keys| !keys.is_empty());
-        self.publications.remove(&key);
+        self.forget_publication(&key);
         self.register_wants(&key, None);
         self.register_inventory(&key, ids);
         self.retire(&key);

@@ -26,10 +26,12 @@ const CALM: Duration = Duration::from_millis(500);
 /// A sync that runs is told of when it has run this long: most are over before.
 const RUNNING: Duration = Duration::from_secs(2);
 /// A commit that changed nothing here is told of when there is time: one push makes it news for every app of its
-/// repository, and the next push follows soon.
-const NO_HURRY: Duration = Duration::from_secs(3);
+/// repository, and the next push follows soon. Changing an Application costs an API server as much as two objects.
+const NO_HURRY: Duration = Duration::from_secs(10);
 /// Statuses that are on their way at once. Objects share the API server with them, and matter more.
 const IN_FLIGHT: usize = 16;
+/// The same for those that nobody waits for.
+const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
 /// How long saying goodbye may take, all apps together.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -39,12 +41,44 @@ pub(crate) struct Publication {
     last: Value,
     wanted: Option<Value>,
     due: Option<Timestamp>,
-    in_flight: Option<Value>,
+    /// Does somebody wait for what is due?
+    hurry: bool,
+    in_flight: Option<Sent>,
     heard: bool,
     failures: u32,
     /// After a failure: not before.
     rest_until: Option<Timestamp>,
     counted: Option<String>,
+}
+
+/// A status that is on its way.
+#[derive(Debug)]
+struct Sent {
+    status: Value,
+    hurry: bool,
+}
+
+/// How many statuses are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    all: usize,
+    without_hurry: usize,
+}
+
+impl Sending {
+    fn has_room(&self, hurry: bool) -> bool {
+        self.all < IN_FLIGHT && (hurry || self.without_hurry < IN_FLIGHT_WITHOUT_HURRY)
+    }
+
+    fn begin(&mut self, hurry: bool) {
+        self.all += 1;
+        self.without_hurry += usize::from(!hurry);
+    }
+
+    fn end(&mut self, hurry: bool) {
+        self.all = self.all.saturating_sub(1);
+        self.without_hurry = self.without_hurry.saturating_sub(usize::from(!hurry));
+    }
 }
 
 impl Publication {
@@ -85,17 +119,24 @@ impl Publication {
         let same_health = self.last["health"]["status"] == wanted["health"]["status"];
         let other_commit = self.last["sync"]["revision"] != wanted["sync"]["revision"];
         let settles = matches!(view.health, Health::Progressing { .. });
-        let wait = if runs {
-            RUNNING
+        let is_queued = view
+            .why
+            .as_ref()
+            .is_some_and(|why| why.code == "syncing.queued");
+        let (wait, hurry) = if is_queued {
+            (NO_HURRY, false)
+        } else if runs {
+            (RUNNING, false)
         } else if moved && !settles {
-            OVER
+            (OVER, true)
         } else if other_commit && same_health && !moved {
-            NO_HURRY
+            (NO_HURRY, false)
         } else {
-            CALM
+            (CALM, true)
         };
         let due = now.checked_add(wait).unwrap_or(now);
         // A running sync's news must not hold back the end of it, nor a later change an earlier one.
+        self.hurry = hurry || (self.hurry && self.due.is_some());
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         self.wanted = Some(wanted);
     }
@@ -107,6 +148,18 @@ impl Engine {
         let publication = self.publications.entry(key.clone()).or_default();
         publication.heard = true;
         publication.due = Some(now);
+        publication.hurry = true;
+    }
+
+    /// Forgets what an app that is gone was to be told.
+    pub(super) fn forget_publication(&mut self, key: &AppKey) {
+        let sent = self
+            .publications
+            .remove(key)
+            .and_then(|last| last.in_flight);
+        if let Some(sent) = sent {
+            self.sending.end(sent.hurry);
+        }
     }
 
     pub(super) fn touch_board(&mut self) {
@@ -128,12 +181,12 @@ impl Engine {
 
     /// When the next status is to be told; none while enough of them are on their way.
     pub(super) fn next_publication(&self) -> Option<Timestamp> {
-        let due = self
-            .publications
+        let may_go = |publication: &&Publication| self.sending.has_room(publication.hurry);
+        self.publications
             .values()
+            .filter(may_go)
             .filter_map(Publication::due)
-            .min();
-        due.filter(|_| self.publishing < IN_FLIGHT)
+            .min()
     }
 
     /// Publishes what changed: one board for all of it, one status for each app that has something new to say.
@@ -265,20 +318,24 @@ impl Engine {
             return;
         }
         let now = self.now;
-        let room = IN_FLIGHT.saturating_sub(self.publishing);
-        let due: Vec<AppKey> = self
+        let mut due: Vec<(bool, Timestamp, AppKey)> = self
             .publications
             .iter()
-            .filter(|(_, publication)| publication.due().is_some_and(|due| due <= now))
-            .map(|(key, _)| key.clone())
-            .take(room)
+            .filter_map(|(key, publication)| {
+                let at = publication.due().filter(|due| *due <= now)?;
+                Some((!publication.hurry, at, key.clone()))
+            })
             .collect();
-        for key in due {
+        due.sort();
+        for (unhurried, _, key) in due {
+            if !self.sending.has_room(!unhurried) {
+                break;
+            }
             let Some((status, extras)) = self.take_publication(&key) else {
                 continue;
             };
             let apps = self.apps.clone();
-            self.publishing += 1;
+            self.sending.begin(!unhurried);
             self.spawn(async move {
                 let result = apps.publish(&key, status, extras).await;
                 let result = result.map(|_| ()).map_err(|error| error.fault());
@@ -297,7 +354,10 @@ impl Engine {
             return None;
         }
         let patch = prune_unchanged(&publication.last, status.clone());
-        publication.in_flight = Some(status);
+        publication.in_flight = Some(Sent {
+            status,
+            hurry: std::mem::take(&mut publication.hurry),
+        });
         let extras = Extras {
             uid: Some(uid),
             clear_operation: heard,
@@ -309,16 +369,18 @@ impl Engine {
 
     pub(super) fn published(&mut self, key: &AppKey, result: Result<(), Fault>) {
         let now = self.now;
-        self.publishing = self.publishing.saturating_sub(1);
         let Some(publication) = self.publications.get_mut(key) else {
             return;
         };
-        let sent = publication.in_flight.take();
+        let Some(sent) = publication.in_flight.take() else {
+            return;
+        };
+        self.sending.end(sent.hurry);
         match result {
             Ok(()) => {
                 publication.failures = 0;
                 publication.rest_until = None;
-                if let Some(Value::Object(sent)) = sent {
+                if let Value::Object(sent) = sent.status {
                     if !publication.last.is_object() {
                         publication.last = Value::Object(serde_json::Map::new());
                     }
@@ -333,6 +395,7 @@ impl Engine {
                 let wait = Duration::from_secs((1u64 << publication.failures.min(5)).min(30));
                 publication.rest_until = now.checked_add(wait).ok();
                 publication.due.get_or_insert(now);
+                publication.hurry |= sent.hurry;
             }
         }
         self.dirty.insert(key.clone()); // what came meanwhile is told now, what failed again

@@ -541,6 +541,8 @@ impl World {
                 .find(|(_, actor)| wants(actor))
                 .map(|(key, _)| key.name.clone())
         };
+        // One at a time, so that others have to wait for their turn.
+        let may_begin = || !self.actors.values().any(|actor| actor.life.is_syncing());
         let others_looking = || self.actors.values().any(|actor| actor.life.is_looking());
         with(&lockstep_reconcile::World {
             now: self.now,
@@ -550,6 +552,7 @@ impl World {
             owner: &owner,
             wanted_by: &wanted_by,
             others_looking: &others_looking,
+            may_begin: &may_begin,
         })
     }
 

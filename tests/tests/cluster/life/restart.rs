@@ -143,11 +143,15 @@ async fn without_its_cache_a_daemon_fetches_again_and_writes_nothing() -> Result
     all_synced(&world, 1).await?;
     world.daemon().terminate()?;
     std::fs::remove_dir_all(world.cache(""))?;
+    let shop = path("Application", &world.apps, "shop");
+    let told = world.kube.must(&shop).await?["status"].clone();
     let mark = world.mark().await?;
     world.start()?;
     ready(&world).await?;
     all_synced(&world, 1).await?;
     asked_again(&world).await?;
+    let status = &world.kube.must(&shop).await?["status"];
+    assert_eq!(*status, told, "the status says something else");
     let writes = world.writes_since(mark).await?;
     assert!(writes.is_empty(), "{writes:#?}");
     Ok(())

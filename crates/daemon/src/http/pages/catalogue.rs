@@ -54,6 +54,10 @@ pub(super) const STEPS: [(&str, &str); 5] = [
 /// The reason catalogue: codes that stand in `reason.code` and in errors. A test compares it with the sources.
 pub(super) const REASONS: &[(&str, &str)] = &[
     (
+        "syncing.queued",
+        "A few apps sync at once; this one is next when another is done. A person's sync does not wait.",
+    ),
+    (
         "spec.invalid",
         "The Application says something that it may not. The message names the field.",
     ),

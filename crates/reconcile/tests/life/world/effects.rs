@@ -98,6 +98,9 @@ impl World {
                     .collect();
                 self.task([Item::Tell(key.clone(), Event::Measured(found))]);
             }
+            Effect::Queue => {
+                self.wakes.insert(key.clone(), self.now);
+            }
             Effect::WakeAt(at) => {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);
@@ -329,20 +332,20 @@ impl World {
             } => Event::Resolved {
                 turn: turn.wrapping_sub(1),
                 result,
+                bases,
             },
             Event::Rendered {
                 turn,
-                bases,
                 revision,
+                bases,
                 result,
             } => Event::Rendered {
                 turn: turn.wrapping_sub(1),
-                bases,
                 revision,
+                bases,
                 result,
             },
             other => other,
-                bases,
         };
         self.old_news.push((key.clone(), stale));
         self.task([Item::Tell(key.clone(), event)]);

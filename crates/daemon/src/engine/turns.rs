@@ -1,0 +1,129 @@
+//! Whose turn it is to sync.
+
+use std::collections::{HashSet, VecDeque};
+
+use lockstep_app::app::AppKey;
+
+/// Apps that sync by themselves at once.
+///
+/// One commit can concern every app. When all of them begin together, each takes as long as all, they come to the same
+/// kind at the same moment (an API server that is asked for 64 Services at once takes seconds for the last one's
+/// address), and each is told of in between. A few at a time are over within a second each. An app has one write under
+/// way for most of its time, so these keep the client's 64 requests half full.
+const AT_ONCE: usize = 32;
+
+/// Who syncs, who has been called, who waits.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    syncing: HashSet<AppKey>,
+    called: HashSet<AppKey>,
+    waiting: VecDeque<AppKey>,
+    queued: HashSet<AppKey>,
+}
+
+impl Turns {
+    /// May this app begin a sync?
+    pub(super) fn may_begin(&self, key: &AppKey) -> bool {
+        self.called.contains(key) || (self.waiting.is_empty() && self.has_room())
+    }
+
+    /// Puts an app at the end, unless it waits already.
+    pub(super) fn queue(&mut self, key: &AppKey) {
+        if self.queued.insert(key.clone()) {
+            self.waiting.push_back(key.clone());
+        }
+    }
+
+    /// Notes what an app does after it was looked at: who was called and does not sync has nothing to sync any more.
+    pub(super) fn note(&mut self, key: &AppKey, is_syncing: bool) {
+        self.called.remove(key);
+        if is_syncing {
+            self.syncing.insert(key.clone());
+        } else {
+            self.syncing.remove(key);
+        }
+    }
+
+    /// The next one, if there is room for it. It is to be woken.
+    pub(super) fn call(&mut self) -> Option<AppKey> {
+        if !self.has_room() {
+            return None;
+        }
+        let next = self.waiting.pop_front()?;
+        self.queued.remove(&next);
+        self.called.insert(next.clone());
+        Some(next)
+    }
+
+    /// Forgets an app that is no more.
+    pub(super) fn forget(&mut self, key: &AppKey) {
+        self.note(key, false);
+        if self.queued.remove(key) {
+            self.waiting.retain(|waiting| waiting != key);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.syncing.len() + self.called.len() < AT_ONCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> AppKey {
+        AppKey {
+            namespace: "argocd".to_owned(),
+            name: format!("app-{number}"),
+        }
+    }
+
+    /// As many as may sync at once do, and one more waits.
+    fn full() -> Turns {
+        let mut turns = Turns::default();
+        for number in 0..AT_ONCE {
+            assert!(turns.may_begin(&key(number)));
+            turns.note(&key(number), true);
+        }
+        assert!(!turns.may_begin(&key(AT_ONCE)));
+        turns.queue(&key(AT_ONCE));
+        turns
+    }
+
+    #[test]
+    fn the_first_that_waits_is_called_when_a_sync_ends_and_nobody_takes_its_place() {
+        let mut turns = full();
+        turns.queue(&key(AT_ONCE + 1));
+        turns.queue(&key(AT_ONCE));
+        assert_eq!(turns.call(), None);
+        turns.note(&key(0), false);
+        assert!(!turns.may_begin(&key(0)), "it would jump the queue");
+        assert_eq!(turns.call(), Some(key(AT_ONCE)));
+        assert!(!turns.may_begin(&key(0)));
+        assert!(turns.may_begin(&key(AT_ONCE)));
+        assert_eq!(turns.call(), None);
+        turns.note(&key(AT_ONCE), true);
+        turns.note(&key(1), false);
+        assert_eq!(turns.call(), Some(key(AT_ONCE + 1)));
+    }
+
+    #[test]
+    fn one_that_was_called_and_has_nothing_to_do_gives_its_turn_to_the_next() {
+        let mut turns = full();
+        turns.queue(&key(AT_ONCE + 1));
+        turns.note(&key(0), false);
+        assert_eq!(turns.call(), Some(key(AT_ONCE)));
+        turns.note(&key(AT_ONCE), false);
+        assert_eq!(turns.call(), Some(key(AT_ONCE + 1)));
+    }
+
+    #[test]
+    fn an_app_that_is_no_more_neither_waits_nor_takes_room() {
+        let mut turns = full();
+        turns.forget(&key(AT_ONCE));
+        turns.forget(&key(0));
+        assert_eq!(turns.call(), None);
+        assert!(turns.may_begin(&key(7)));
+    }
+}
