@@ -10,9 +10,11 @@ mod environment;
 mod error;
 pub mod kustomize;
 mod limits;
+mod parsed;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lockstep_app::app::Base;
 use lockstep_app::kustomize::Kustomize;
@@ -27,6 +29,7 @@ pub use environment::Facts;
 pub use error::RenderError;
 use kustomize::Overrides;
 pub use limits::Limits;
+pub use parsed::Parsed;
 use reading::Reading;
 
 /// What a source was rendered as.
@@ -74,6 +77,8 @@ pub struct Forest {
     pub own: Tree,
     /// Those of other repositories that are here already.
     pub bases: BTreeMap<Base, Tree>,
+    /// Files that were read for others.
+    pub parsed: Arc<Parsed>,
 }
 
 impl Forest {
@@ -82,7 +87,15 @@ impl Forest {
         Self {
             own,
             bases: BTreeMap::new(),
+            parsed: Arc::new(Parsed::new(0)),
         }
+    }
+
+    /// The same, with files that were read for others and may be read for them.
+    #[must_use]
+    pub fn sharing(mut self, parsed: Arc<Parsed>) -> Self {
+        self.parsed = parsed;
+        self
     }
 }
 
@@ -114,8 +127,16 @@ const SOURCE_FILE: &str = ".argocd-source";
 ///
 /// Errors: as [`render_in`], and [`RenderError::Remote`] when another repository would be needed.
 pub fn render(source: &Source, tree: &Tree, limits: &Limits) -> Result<Rendered, RenderError> {
-    let forest = Forest::of(tree.clone());
-    match render_in(source, &forest, &Facts::default(), limits)? {
+    render_alone(source, &Forest::of(tree.clone()), limits)
+}
+
+/// The same in a forest that shares what it read with others.
+pub fn render_alone(
+    source: &Source,
+    forest: &Forest,
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
+    match render_in(source, forest, &Facts::default(), limits)? {
         Rendering::Done(rendered) => Ok(*rendered),
         Rendering::Needs(needs) => match needs.into_iter().next() {
             Some(need) => Err(RenderError::Remote {

@@ -7,6 +7,8 @@ use lockstep_manifest::yaml;
 pub struct Limits {
     /// Bytes of all files read together, a file read twice counted twice.
     pub total_bytes: usize,
+    /// Values of all resource files and kustomizations together, counted like bytes; each takes some 200 bytes of memory.
+    pub values: usize,
     /// Bytes of all manifests of a plain directory together; Argo CD's own default.
     pub directory_bytes: usize,
     /// Objects.
@@ -30,6 +32,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             total_bytes: 128 << 20,
+            values: 4_000_000,
             directory_bytes: 10 << 20,
             resources: 20_000,
             folders: 20_000,

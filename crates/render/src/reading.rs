@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_app::app::Base;
 use lockstep_manifest::Place;
+use lockstep_manifest::yaml::{self, Dialect, Node};
 use lockstep_tree::{Entry, Found, RelPath, Tree};
 
 use crate::error::RenderError;
 use crate::limits::Limits;
+use crate::parsed::Key;
 use crate::{Forest, Need};
 
 pub(crate) struct Reading<'t> {
@@ -24,6 +27,7 @@ pub(crate) struct Reading<'t> {
     pub(crate) needs: BTreeMap<Base, Need>,
     pub(crate) warnings: Vec<String>,
     bytes: usize,
+    values: usize,
     folders: usize,
 }
 
@@ -39,6 +43,7 @@ impl<'t> Reading<'t> {
             needs: BTreeMap::new(),
             warnings: Vec::new(),
             bytes: 0,
+            values: 0,
             folders: 0,
         }
     }
@@ -170,18 +175,68 @@ impl<'t> Reading<'t> {
             cause,
         })?;
         if let Some(bytes) = &bytes {
-            self.bytes += bytes.len();
-            if self.bytes > self.limits.total_bytes {
-                return Err(RenderError::Limit {
-                    place: self.start_of(path),
-                    what: format!(
-                        "more than {} bytes in all files together",
-                        self.limits.total_bytes
-                    ),
-                });
-            }
+            self.count_bytes(bytes.len(), path)?;
         }
         Ok(bytes)
+    }
+
+    fn count_bytes(&mut self, bytes: usize, path: &RelPath) -> Result<(), RenderError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.limits.total_bytes {
+            return Err(RenderError::Limit {
+                place: self.start_of(path),
+                what: format!(
+                    "more than {} bytes in all files together",
+                    self.limits.total_bytes
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// The documents of a file, read now or for somebody before; none when there is no file.
+    pub(crate) fn documents(
+        &mut self,
+        path: &RelPath,
+        named: &Place,
+        dialect: Dialect,
+    ) -> Result<Option<Vec<Node>>, RenderError> {
+        let Some(found) = self.find(path, named)? else {
+            return Ok(None);
+        };
+        let key = Key {
+            hash: found.hash,
+            dialect,
+            name: self.name(path).into(),
+        };
+        let known = self.forest.parsed.get(&key, &self.limits.yaml);
+        // Every limit holds for what is known, too.
+        let known = known.filter(|file| found.is_file() && file.size <= self.tree.largest_file());
+        let file = if let Some(file) = known {
+            self.count_bytes(file.size, path)?;
+            file
+        } else {
+            let Some(text) = self.file(path, named)? else {
+                return Ok(None);
+            };
+            let documents = yaml::read(&text, dialect, &key.name, &self.limits.yaml)?;
+            let limits = &self.limits.yaml;
+            self.forest.parsed.put(key, documents, text.len(), limits)
+        };
+        self.values = self.values.saturating_add(file.values);
+        if self.values > self.limits.values {
+            return Err(RenderError::Limit {
+                place: self.start_of(path),
+                what: format!(
+                    "more than {} values in all files together",
+                    self.limits.values
+                ),
+            });
+        }
+        Ok(Some(match Arc::try_unwrap(file) {
+            Ok(mine) => mine.documents,
+            Err(shared) => shared.documents.clone(),
+        }))
     }
 
     /// The entries of a folder, sorted by name.

@@ -142,6 +142,11 @@ impl Tree {
         self
     }
 
+    /// Bytes that a file may have.
+    pub fn largest_file(&self) -> usize {
+        self.largest_file
+    }
+
     /// The contents of the file at `path`; none when no file is there.
     ///
     /// Bounds: 16 MiB unless [`Self::with_largest_file`] says otherwise.

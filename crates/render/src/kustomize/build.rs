@@ -301,9 +301,12 @@ impl<'r, 't> Build<'r, 't> {
                     self.take_in(inner, &entry.place, all)?;
                 }
                 Some(_) => {
-                    let (text, path) = self.load(here, entry)?;
+                    let path = self.file_of(here, entry)?;
                     self.reading.enter(&entry.place)?;
-                    let documents = self.documents(&text, Dialect::Kustomize, &path)?;
+                    let documents =
+                        self.reading
+                            .documents(&path, &entry.place, Dialect::Kustomize)?;
+                    let documents = documents.ok_or_else(|| self.missing(entry, &path))?;
                     for mut resource in resource::resources(documents)? {
                         self.metadata.loaded(&mut resource, here, &path);
                         all.resources.append(resource)?;
@@ -522,12 +525,8 @@ impl<'r, 't> Build<'r, 't> {
         }
     }
 
-    /// The contents of a file that the kustomization names, and its path. It must lie in or below its folder.
-    pub(crate) fn load(
-        &mut self,
-        here: &Here,
-        entry: &Text,
-    ) -> Result<(bytes::Bytes, RelPath), RenderError> {
+    /// The path of a file that the kustomization names. It must lie in or below its folder.
+    fn file_of(&mut self, here: &Here, entry: &Text) -> Result<RelPath, RenderError> {
         let path = self.path(here, entry)?;
         let Some(found) = self.reading.find(&path, &entry.place)? else {
             return Err(self.missing(entry, &path));
@@ -546,6 +545,16 @@ impl<'r, 't> Build<'r, 't> {
                 folder: self.reading.name(&here.folder).into_owned(),
             });
         }
+        Ok(path)
+    }
+
+    /// The contents of a file that the kustomization names, and its path.
+    pub(crate) fn load(
+        &mut self,
+        here: &Here,
+        entry: &Text,
+    ) -> Result<(bytes::Bytes, RelPath), RenderError> {
+        let path = self.file_of(here, entry)?;
         let text = self.reading.file(&path, &entry.place)?;
         text.map(|text| (text, path.clone()))
             .ok_or_else(|| self.missing(entry, &path))

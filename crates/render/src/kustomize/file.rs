@@ -1,7 +1,7 @@
 //! A kustomization file, as written: every field with its place.
 
 use lockstep_manifest::Place;
-use lockstep_manifest::yaml::{self, Dialect, Node};
+use lockstep_manifest::yaml::{Dialect, Node};
 use lockstep_tree::RelPath;
 
 use super::entries::{self, Generator, Image, Labels, Options, Patch, Replica};
@@ -120,8 +120,8 @@ pub(crate) fn read(
         place: named.cloned(),
     })?;
     let start = reading.start_of(&path);
-    let text = reading.file(&path, &start)?.unwrap_or_default();
-    let documents = yaml::read(&text, Dialect::Kubectl, &start.file, &reading.limits.yaml)?;
+    let documents = reading.documents(&path, &start, Dialect::Kubectl)?;
+    let documents = documents.unwrap_or_default();
     let empty = || {
         RenderError::invalid_hint(
             &start,
