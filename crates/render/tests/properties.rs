@@ -231,7 +231,7 @@ fn made() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_order_in_which_folders_are_listed_changes_nothing(case in a_case(), seed in any::<u64>()) {

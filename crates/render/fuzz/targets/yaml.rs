@@ -20,6 +20,22 @@ fn is_lossy(value: &Value) -> bool {
     }
 }
 
+/// The same, but for whole numbers that kubectl's reader takes for floats, as they do not fit 64 bits with a sign.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let pair =
+                |((k, a), (l, b)): ((&String, &Value), (&String, &Value))| k == l && same(a, b);
+            a.len() == b.len() && a.iter().zip(b).all(pair)
+        }
+        (a, b) => a == b,
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     let limits = Limits::default();
     for dialect in [Dialect::Kubectl, Dialect::Kustomize] {
@@ -43,9 +59,8 @@ fuzz_target!(|input: &[u8]| {
                 continue;
             };
             let again = again.first().and_then(|node| node.to_value().ok());
-            assert_eq!(
-                again.unwrap_or_default(),
-                value,
+            assert!(
+                same(&again.unwrap_or_default(), &value),
                 "what is written means what was read:\n{printed}"
             );
         }
