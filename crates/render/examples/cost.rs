@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     let limits = Limits::default();
     let (mut rendering, mut printing) = (Vec::new(), Vec::new());
-    let (mut count, mut leaves) = (0, 0);
+    let (mut count, mut leaves, mut bytes) = (0, 0, 0);
     for _ in 0..runs {
         let begun = Instant::now();
         let rendered = render(&source, &tree, &limits)?;
@@ -47,8 +47,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .iter()
             .map(|manifest| manifest.places().leaves().count())
             .sum();
+        let sizes = rendered.manifests.iter();
+        bytes = sizes.map(|manifest| manifest.places().size()).sum();
     }
-    writeln!(out, "{count} objects, {leaves} leaves, {runs} runs")?;
+    writeln!(
+        out,
+        "{count} objects, {leaves} leaves, {bytes} bytes of places, {runs} runs"
+    )?;
     for (what, mut times) in [("render", rendering), ("print", printing)] {
         times.sort();
         let millis = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e3);
