@@ -48,6 +48,8 @@ impl<T> Authorized<T> {
 pub enum Rule {
     /// `spec.sourceRepos`.
     SourceRepos,
+    /// `spec.sourceRepos` allows the repository by `*` alone, and `git.remoteBases` of the daemon is off.
+    RemoteBases,
     /// `spec.destinations`.
     Destinations,
     /// `spec.clusterResourceWhitelist`.
@@ -66,6 +68,9 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SourceRepos => "spec.sourceRepos",
+            Self::RemoteBases => {
+                "spec.sourceRepos names it only by `*`, and git.remoteBases is off"
+            }
             Self::Destinations => "spec.destinations",
             Self::ClusterResourceWhitelist => "spec.clusterResourceWhitelist",
             Self::ClusterResourceBlacklist => "spec.clusterResourceBlacklist",
@@ -93,7 +98,11 @@ pub struct Refused {
 impl Refused {
     /// The same as a fault: the user's move.
     pub fn fault(&self) -> Fault {
-        Fault::new(Blame::User, "project.refused", self.to_string()).hint(self.hint.clone())
+        let code = match self.rule {
+            Rule::RemoteBases => "project.remote_base",
+            _ => "project.refused",
+        };
+        Fault::new(Blame::User, code, self.to_string()).hint(self.hint.clone())
     }
 }
 
@@ -376,8 +385,8 @@ impl Project {
             return Ok(());
         }
         Err(self.refuse(
-            Rule::SourceRepos,
-            format!("the repository {remote} as a remote base: `*` does not speak of remote bases"),
+            Rule::RemoteBases,
+            format!("the repository {remote} as a remote base"),
             format!(
                 "add {:?} to its spec.sourceRepos, or set git.remoteBases: true in the daemon's configuration",
                 remote.as_str()

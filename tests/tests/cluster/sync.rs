@@ -1,8 +1,10 @@
 //! Commits become objects, and objects stay what git says: on a real API server, each test in its own namespaces.
 //!
 //! Reading order: `basics` is the life of an object, `drift` what others do to it, `order` what waits for what,
-//! `refused` what the API server does not take, `source` git on its bad days, `claims` whose an object is.
+//! `refused` what the API server does not take, `source` git on its bad days, `bases` other repositories that a
+//! kustomization names, `claims` whose an object is.
 
+mod bases;
 mod basics;
 mod claims;
 mod drift;

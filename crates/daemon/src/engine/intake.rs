@@ -428,11 +428,17 @@ impl Engine {
                     tracing::warn!("namespace and http.listen take effect at the next start");
                 }
                 self.config_fault = None;
+                let permits_other = config.git.remote_bases != self.config.git.remote_bases;
                 self.config = config;
                 self.read_secrets();
                 let keys: Vec<AppKey> = self.written.keys().cloned().collect();
                 for key in keys {
                     self.specify(&key);
+                }
+                if permits_other {
+                    for key in self.lives.keys().cloned().collect::<Vec<_>>() {
+                        self.step(&key, Event::Permitted);
+                    }
                 }
                 tracing::info!("configuration read again");
             }

@@ -78,6 +78,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "The AppProject does not allow the repository, the destination or the kind.",
     ),
     (
+        "project.remote_base",
+        "A kustomization names another repository, which the AppProject allows by * alone. The message says what to write.",
+    ),
+    (
         "repo.unreachable",
         "The repository does not answer. Nothing is changed until it does; it is asked again by itself.",
     ),
@@ -183,7 +187,7 @@ pub(super) const REASONS: &[(&str, &str)] = &[
     ),
     (
         "render.remote",
-        "A kustomization names something in another repository, which is not fetched.",
+        "A kustomization names another repository where nothing is fetched, such as lockstep render.",
     ),
     (
         "render.unsupported",
