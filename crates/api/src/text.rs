@@ -404,7 +404,7 @@ pub fn drift(drift: &Drift) -> String {
             out.push_str("  is gone from the cluster\n");
             continue;
         }
-        let rows: Vec<[String; 5]> = object.fields.iter().map(drift_row).collect();
+        let rows: Vec<[String; 6]> = object.fields.iter().map(drift_row).collect();
         out.push_str(&table(&rows));
     }
     let objects_count = u64::try_from(drift.objects.len()).unwrap_or(u64::MAX);
@@ -425,7 +425,7 @@ pub fn drift(drift: &Drift) -> String {
     out
 }
 
-fn drift_row(field: &DriftField) -> [String; 5] {
+fn drift_row(field: &DriftField) -> [String; 6] {
     let by = field
         .by
         .first()
@@ -436,6 +436,10 @@ fn drift_row(field: &DriftField) -> [String; 5] {
         side(field.live.as_ref(), field.sensitive),
         by,
         field.noticed_at.clock(),
+        field
+            .git_at
+            .as_ref()
+            .map_or_else(String::new, |at| plain(&at.to_string())),
     ]
 }
 

@@ -106,7 +106,17 @@ fn run(path: &Path, here: &Path) -> Result<(), Failed> {
         .envs(script.variables)
         .stdin(Stdio::null())
         .output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&address, "SERVER");
+    // Files are named from the top of their repository, or, where there is none, of the file system.
+    let tops = [
+        format!("{}/", here.display())
+            .trim_start_matches('/')
+            .to_owned(),
+        "crates/lockstep/tests/".to_owned(),
+    ];
+    let text = |bytes: &[u8]| {
+        let said = String::from_utf8_lossy(bytes).replace(&address, "SERVER");
+        tops.iter().fold(said, |said, top| said.replace(top, ""))
+    };
     let exit = output
         .status
         .code()

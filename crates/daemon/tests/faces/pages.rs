@@ -248,6 +248,7 @@ async fn a_held_app_shows_its_plan_and_the_digest_to_approve() {
     let digest = sample::held().plan_digest.expect("a digest").to_string();
     for text in [
         "2 objects to update, 0 to create, 1 to prune",
+        "apps/search/prod/search.yaml:12",
         "waits for a person to let it through",
         &digest,
         "env[SHARDS].value",

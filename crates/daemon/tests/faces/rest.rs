@@ -86,6 +86,14 @@ async fn what_the_server_writes_the_types_of_the_command_line_read() {
         (plan.update, plan.create, plan.delete, plan.in_sync),
         (2, 0, 1, 1)
     );
+    let at: Vec<Option<String>> = plan
+        .steps
+        .iter()
+        .flat_map(|step| &step.changes)
+        .map(|change| change.git_at.as_ref().map(ToString::to_string))
+        .collect();
+    let said = |line| Some(format!("apps/search/prod/search.yaml:{line}"));
+    assert_eq!(at, [said(12), said(4)]);
     let drift: lockstep_api::Drift =
         serde_json::from_str(&body(site.get("/api/v1/apps/prod/checkout/drift").await))
             .expect("drift");

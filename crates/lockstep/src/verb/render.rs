@@ -63,8 +63,8 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
     match (args.output, args.provenance) {
         (Output::Text, false) => screen.raw(&print(&rendered)),
         (Output::Text, true) => screen.raw(&provenance::text(&rendered, screen.arrow_back())),
-        (Output::Json, false) => screen.raw(&format!("{:#}\n", provenance::list(&rendered))),
-        (Output::Json, true) => screen.raw(&format!("{:#}\n", provenance::table(&rendered))),
+        (Output::Json, false) => screen.raw(&format!("{}\n", provenance::list(&rendered))),
+        (Output::Json, true) => screen.raw(&format!("{}\n", provenance::table(&rendered))),
     }
     Ok(Exit::Yes)
 }

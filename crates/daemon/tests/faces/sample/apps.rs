@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lockstep_app::project::Scope;
 use lockstep_manifest::fields::Writer;
 use lockstep_manifest::write::Propagation;
-use lockstep_manifest::{Gvk, Health, Manifest, Place, Uid};
+use lockstep_manifest::yaml::{Limits, read_objects};
+use lockstep_manifest::{Gvk, Health, Place, Uid};
 use lockstep_plan::{Action, FieldChange, Plan, Reason, Side, Step, Unstepped, Waiting, Wanted};
 use lockstep_reconcile::view::{
     AppView, DriftField, DriftObject, OperationPhase, OperationView, Outcome, ResultView, Strip,
@@ -250,11 +251,28 @@ pub(crate) fn held() -> AppView {
 
 /// An apply; the manifest holds a value that must never be shown.
 fn apply(kind: &str, name: &str) -> Action {
-    let manifest = Manifest::from_value(json!({
-        "apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "shop"},
-        "data": {"password": HIDDEN},
-    }))
-    .expect("an object");
+    let text = format!(
+        "apiVersion: v1
+kind: {kind}
+metadata: {{name: {name}, namespace: shop}}
+data: {{password: '{HIDDEN}'}}
+spec:
+  template:
+    spec:
+      containers:
+      - name: {name}
+        env:
+        - name: SHARDS
+          value: '12'
+"
+    );
+    let manifest = read_objects(
+        text.as_bytes(),
+        "apps/search/prod/search.yaml",
+        &Limits::default(),
+    )
+    .expect("YAML")
+    .remove(0);
     Action::Apply(Arc::new(Wanted {
         id: id(kind, name),
         gvk: manifest.gvk(),
