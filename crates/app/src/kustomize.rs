@@ -275,9 +275,7 @@ fn is_key(key: &str) -> bool {
     };
     !name.is_empty()
         && is_label_value(name)
-        && domain.is_none_or(|domain| {
-            domain.len() <= 253 && domain.split('.').all(|part| is_label_name(part))
-        })
+        && domain.is_none_or(|domain| domain.len() <= 253 && domain.split('.').all(is_label_name))
 }
 
 #[cfg(test)]

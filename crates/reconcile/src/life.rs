@@ -126,6 +126,8 @@ pub(crate) struct Record {
     pub(crate) spec: String,
     /// The commits of other repositories that were claimed with it.
     pub(crate) bases: Bases,
+    /// With these it cannot be rendered any more.
+    pub(crate) bases_are_gone: bool,
     pub(crate) retry_at: Option<Timestamp>,
     /// The inventory in memory says more than the record.
     pub(crate) dirty: bool,
@@ -164,8 +166,6 @@ pub struct Life {
     /// The other repositories that the target's commit names, with the commits that they are at.
     pub(crate) bases: BTreeMap<Base, Option<Revision>>,
     pub(crate) base_state: BaseState,
-    /// What the record says cannot be rendered any more with the bases that it names.
-    pub(crate) kept_is_gone: bool,
     pub(crate) target_seen_at: Option<Timestamp>,
     pub(crate) enforced: Option<Slot>,
     /// The enforced commit has not been brought to the cluster yet.
@@ -238,7 +238,6 @@ impl Life {
             target: None,
             bases: BTreeMap::new(),
             base_state: BaseState::Here,
-            kept_is_gone: false,
             target_seen_at: None,
             enforced: None,
             fresh: false,
@@ -387,6 +386,7 @@ impl Life {
         self.record.revision = recalled.revision;
         self.record.spec = recalled.spec;
         self.record.bases = recalled.bases;
+        self.record.bases_are_gone = false;
         // What we know in memory and the record does not stays: the inventory only ever grows here.
         for (id, entry) in recalled.entries {
             self.inventory_changes.push((id.clone(), true));

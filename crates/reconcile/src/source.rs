@@ -76,7 +76,7 @@ impl Life {
         };
         if self.enforced.is_none() && (policy != NewCommitPolicy::Apply || failed(target)) {
             let bases = &self.record.bases;
-            let moved = !self.kept_is_gone
+            let moved = !self.record.bases_are_gone
                 && self.now_at(bases) != *bases
                 && self.record.spec == spec_digest(spec, bases);
             let is_other = |last: &Revision| if last == target { moved } else { !failed(last) };
@@ -232,7 +232,7 @@ impl Life {
                 return;
             }
             Err(_) if kept && self.target.as_ref() == Some(revision) => {
-                self.kept_is_gone = true;
+                self.record.bases_are_gone = true;
                 return;
             }
             result => result,

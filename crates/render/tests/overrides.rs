@@ -46,16 +46,12 @@ fn facts() -> Facts {
     }
 }
 
-fn rendered(
-    files: &Files,
-    path: &str,
-    options: Option<&Value>,
-) -> Result<Box<Rendered>, RenderError> {
+fn rendered(files: &Files, path: &str, options: Option<&Value>) -> Result<Rendered, RenderError> {
     let files = files.iter().map(|(path, text)| (&**path, &**text));
     let forest = Forest::of(Tree::from_files(files));
     let source = source(path, options);
     match render_in(&source, &forest, &facts(), &Limits::default())? {
-        Rendering::Done(rendered) => Ok(rendered),
+        Rendering::Done(rendered) => Ok(*rendered),
         Rendering::Needs(needs) => Err(RenderError::Remote {
             place: needs[0].place.clone(),
             what: needs[0].base.to_string(),
@@ -127,7 +123,7 @@ fn edit(kustomization: &mut Map<String, Value>, options: &Value) -> Option<()> {
                     entry["includeSelectors"] != json!(true)
                         && (entry["includeTemplates"] == json!(true)) == templates
                 };
-                if !labels.iter_mut().any(|mut entry| fits(&&mut entry)) {
+                if !labels.iter_mut().any(|entry| fits(&entry)) {
                     labels.push(json!({"pairs": {}, "includeTemplates": templates}));
                 }
                 let entry = labels.iter_mut().find(fits).expect("it is there");

@@ -49,9 +49,9 @@ fn rendering(forest: &Forest) -> Result<Rendering, RenderError> {
     )
 }
 
-fn done(forest: &Forest) -> Box<Rendered> {
+fn done(forest: &Forest) -> Rendered {
     match rendering(forest).expect("it renders") {
-        Rendering::Done(rendered) => rendered,
+        Rendering::Done(rendered) => *rendered,
         Rendering::Needs(needs) => panic!("{needs:?} are needed"),
     }
 }
@@ -299,10 +299,10 @@ fn a_remote_component_joins_in_and_no_more_than_so_many_repositories_are_asked_f
     )));
     assert!(text.contains("name: web-tls\n"), "{text}");
 
-    let many: String = (0..40)
+    let many: Vec<String> = (0..40)
         .map(|n| format!("- https://git.example/org/{n}\n"))
         .collect();
-    let many = format!("resources:\n{many}");
+    let many = format!("resources:\n{}", many.concat());
     let error =
         rendering(&forest(&[("app/kustomization.yaml", &many)], &[])).expect_err("it is too many");
     assert!(

@@ -51,16 +51,15 @@ impl Engine {
         let everywhere = self.config.git.remote_bases;
         let key = key.clone();
         self.spawn(async move {
-            let result = match own {
-                Some(own) => own,
-                None => {
-                    let login = logins.for_remote(&remote);
-                    let also = unusual(&target);
-                    let listed = sources.refs_and(&remote, login.as_ref(), &also).await;
-                    listed
-                        .and_then(|refs| Sources::resolve(&refs, &target))
-                        .map_err(|error| error.fault())
-                }
+            let result = if let Some(own) = own {
+                own
+            } else {
+                let login = logins.for_remote(&remote);
+                let also = unusual(&target);
+                let listed = sources.refs_and(&remote, login.as_ref(), &also).await;
+                listed
+                    .and_then(|refs| Sources::resolve(&refs, &target))
+                    .map_err(|error| error.fault())
             };
             let asking = Asking {
                 project: &project,
