@@ -106,7 +106,9 @@ impl Source {
         match read {
             Ok(mut nodes) => {
                 if !matches!(self.spot, Spot::File) {
-                    nodes.iter_mut().for_each(|node| relocate(node, &to));
+                    for node in &mut nodes {
+                        relocate(node, &to);
+                    }
                 }
                 Ok(nodes)
             }

@@ -7,6 +7,10 @@ use crate::error::RenderError;
 
 /// A text and where it stands.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a text has a text, whatever else is known of it"
+)]
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) place: Place,

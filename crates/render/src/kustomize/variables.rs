@@ -303,7 +303,9 @@ fn put_scalar(node: &mut Node, values: &[Value], spent: &mut Spent) -> Result<()
     out.push_str(rest);
     if out != text {
         node.content = Content::Scalar(Scalar::text(out));
-        used.into_iter().for_each(|value| value.set(node));
+        for value in used {
+            value.set(node);
+        }
     }
     Ok(())
 }

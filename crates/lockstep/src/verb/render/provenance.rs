@@ -137,3 +137,73 @@ pub(super) fn table(rendered: &Rendered) -> Value {
 fn place(place: &Place) -> Value {
     json!({"file": &*place.file, "line": place.line, "column": place.column})
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lockstep_app::app::{Source, SourceType};
+    use lockstep_manifest::yaml::{self, Limits};
+    use lockstep_render::render;
+    use lockstep_tree::Tree;
+
+    use super::*;
+
+    fn rendered(tree: &Tree, path: &str) -> Option<Rendered> {
+        let source = Source {
+            remote: "https://git.example.com/shop".parse().ok()?,
+            target: String::new(),
+            path: path.to_owned(),
+            kind: SourceType::Detect,
+        };
+        render(&source, tree, &lockstep_render::Limits::default()).ok()
+    }
+
+    fn bodies(text: &str) -> Vec<Value> {
+        let read = yaml::read_objects(text.as_bytes(), "", &Limits::default());
+        let objects = read.unwrap_or_else(|error| panic!("{error} in\n{text}"));
+        objects.into_iter().map(Manifest::into_value).collect()
+    }
+
+    #[test]
+    fn the_comments_leave_every_value_as_it_is() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/kustomize");
+        let mut seen = 0;
+        for case in std::fs::read_dir(corpus).expect("it is in the repository") {
+            let case = case.expect("it can be read").path();
+            let path = std::fs::read_to_string(case.join("build-path")).unwrap_or_default();
+            let Ok(tree) = Tree::from_directory(&case.join("input")) else {
+                continue;
+            };
+            let Some(rendered) = rendered(&tree, path.trim().trim_start_matches("./")) else {
+                continue;
+            };
+            // What is no object cannot be read back as one.
+            let plain = lockstep_render::print(&rendered);
+            if yaml::read_objects(plain.as_bytes(), "", &Limits::default()).is_err() {
+                continue;
+            }
+            let text = text(&rendered, "←");
+            assert_eq!(bodies(&text), bodies(&plain), "{}", case.display());
+            let comments = text.lines().filter(|line| line.contains("# ")).count();
+            assert!(comments >= rendered.manifests.len(), "{}", case.display());
+            seen += 1;
+        }
+        assert!(seen > 150, "{seen} cases");
+    }
+
+    #[test]
+    fn a_comment_ends_with_its_line_whatever_a_file_is_called() {
+        let files = [(
+            "prod/a\nb.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+        )];
+        let rendered = rendered(&Tree::from_files(files), "prod").expect("it renders");
+        let text = text(&rendered, "<-");
+        assert!(
+            text.starts_with("# ConfigMap/a: from prod/a?b.yaml:1:1\n"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 5, "{text}");
+    }
+}
