@@ -1,10 +1,11 @@
 //! A kustomization into objects, as the reference (version 5.5) builds it: in process, without a network.
 //!
-//! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written (`entries` are those of its lists), `resource` one object
-//! with every name it had, `set` the list of them; then the steps in the order in which they run: `generate`, `patch`
-//! (with `merge`, `schema`, `json` and `select`), `names`, `labels`, `images`, `replacements`, `plugins`; and at the end
-//! of a build `references`, `variables` and `order`. `address` reads what names another repository, `overrides` changes
-//! the kustomization as an Application wants it. `tables`, `scope` and `config` hold field specifications.
+//! Reading order: `build` accumulates folders depth first, `file` is a kustomization as written (`entries` are those of
+//! its lists), `named` what its entries name, other repositories included (`address`), `overrides` what an Application
+//! changes in it; `resource` is one object with every name it had, `set` the list of them; then the steps in the order
+//! in which they run: `generate`, `patch` (with `merge`, `schema`, `json` and `select`), `names`, `labels`, `images`,
+//! `replacements`, `plugins`; and at the end of a build `references`, `variables` and `order`. `tables`, `scope` and
+//! `config` hold field specifications.
 
 mod address;
 mod build;
@@ -18,6 +19,7 @@ mod json;
 mod labels;
 mod merge;
 mod metadata;
+mod named;
 mod names;
 mod order;
 mod overrides;

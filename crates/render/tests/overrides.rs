@@ -346,7 +346,7 @@ fn place(rendered: &Rendered, pointer: &str) -> String {
     let place = rendered.manifests[0]
         .place(pointer)
         .expect("it has a place");
-    place.file.to_string()
+    place.to_string()
 }
 
 #[test]
@@ -368,8 +368,8 @@ fn a_value_that_an_override_set_comes_from_the_application() {
         at("/metadata/labels/example.com~1a"),
         format!("{said}.commonLabels[example.com/a]")
     );
-    assert_eq!(at("/spec/paused"), format!("{said}.patches[0].patch"));
-    assert_eq!(at("/metadata/labels/team"), "app/kustomization.yaml");
+    assert_eq!(at("/spec/paused"), format!("{said}.patches[0].patch:3:10"));
+    assert_eq!(at("/metadata/labels/team"), "app/kustomization.yaml:2:22");
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn what_cannot_be_done_names_the_option_and_the_way_out() {
         ),
         (
             json!({"replicas": [{"name": "wbe", "count": 2}]}),
-            "spec.source.kustomize.replicas[0]",
+            "Application shop-prod: spec.source.kustomize.replicas[0]: no Deployment",
             "correct the name",
         ),
         (

@@ -129,8 +129,9 @@ impl Errand {
         let snapshot = fetched.await.map_err(|error| error.fault())?;
         let commit = snapshot.commit;
         let mut forest = Forest::of(snapshot.tree.with_largest_file(self.largest_file));
-        // Those of the last time are brought before they are asked for: that is a rendering less.
-        for base in self.memo.iter().flat_map(|memo| memo.bases.keys()) {
+        // Those of the last time that were just asked for are brought at once: that is a rendering less.
+        let known = self.memo.iter().flat_map(|memo| memo.bases.keys());
+        for base in known.filter(|base| self.pins.contains_key(base)) {
             if let Ok((revision, tree)) = self.bring(base).await {
                 forest.bases.insert(base.clone(), tree);
                 at.insert(base.clone(), revision);
