@@ -131,6 +131,8 @@ pub(crate) struct Engine {
     renders: Arc<Semaphore>,
 
     leading: bool,
+    /// Files that many renderings share.
+    parsed: Arc<lockstep_render::Parsed>,
     /// The watches that have said once everything there is.
     read: HashSet<Feed>,
     listing: HashMap<Feed, BTreeSet<String>>,
@@ -203,6 +205,7 @@ impl Engine {
             renders: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
+            parsed: Arc::new(lockstep_render::Parsed::new(lockstep_render::Parsed::BYTES)),
             leading: false,
             read: HashSet::new(),
             listing: HashMap::new(),

@@ -142,6 +142,7 @@ impl Engine {
             served: self.cluster.served(),
             sources: self.sources.clone(),
             renders: Arc::clone(&self.renders),
+            parsed: Arc::clone(&self.parsed),
             largest_file: usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX),
         };
         let key = key.clone();

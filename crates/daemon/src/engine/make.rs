@@ -10,7 +10,7 @@ use lockstep_app::{Blame, Fault};
 use lockstep_cluster::{Lookup, Served};
 use lockstep_manifest::{Gvk, Manifest};
 use lockstep_plan::{Desired, prepare};
-use lockstep_render::{Facts, Forest, Limits, Need, Rendered, Rendering, render_in};
+use lockstep_render::{Facts, Forest, Limits, Need, Parsed, Rendered, Rendering, render_in};
 use lockstep_source::{Commit, Sources};
 use lockstep_tree::{ObjectHash, RelPath, Tree};
 use tokio::sync::Semaphore;
@@ -87,6 +87,7 @@ pub(super) struct Errand {
     pub(super) served: Arc<Served>,
     pub(super) sources: Sources,
     pub(super) renders: Arc<Semaphore>,
+    pub(super) parsed: Arc<Parsed>,
     pub(super) largest_file: usize,
 }
 
@@ -128,7 +129,8 @@ impl Errand {
             .tree(&self.remote, login.as_ref(), &self.revision);
         let snapshot = fetched.await.map_err(|error| error.fault())?;
         let commit = snapshot.commit;
-        let mut forest = Forest::of(snapshot.tree.with_largest_file(self.largest_file));
+        let mut forest = Forest::of(snapshot.tree.with_largest_file(self.largest_file))
+            .sharing(Arc::clone(&self.parsed));
         // Those of the last time that were just asked for are brought at once: that is a rendering less.
         let known = self.memo.iter().flat_map(|memo| memo.bases.keys());
         for base in known.filter(|base| self.pins.contains_key(base)) {
