@@ -43,7 +43,7 @@ pub struct Board {
     /// The repositories in use.
     pub repositories: Vec<RepositoryView>,
     /// The last operations, by id; bounded by the engine.
-    pub operations: BTreeMap<String, OperationView>,
+    pub operations: BTreeMap<String, Arc<OperationView>>,
     /// The configuration in force.
     pub config: Arc<Config>,
     /// Why the file on disk is not the configuration in force, when it is not.

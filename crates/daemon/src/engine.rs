@@ -48,6 +48,8 @@ const WAITING_NEWS: usize = 4096;
 const AT_ONCE: usize = 256;
 /// How often the board is made anew at most: faster than a person sees, slow enough to tell of many changes at once.
 const BOARD_EVERY: Duration = Duration::from_millis(20);
+/// And how much longer than making it took the engine does something else first: of its time a tenth at most.
+const BOARD_SHARE: u32 = 10;
 /// Operations that REST can still be asked about.
 const OPERATIONS: usize = 512;
 
@@ -129,15 +131,16 @@ pub(crate) struct Engine {
     stop: CancellationToken,
     work: JoinSet<()>,
     renders: Arc<Semaphore>,
-
-    leading: bool,
     /// Files that many renderings share.
     parsed: Arc<lockstep_render::Parsed>,
+
+    leading: bool,
     /// The watches that have said once everything there is.
     read: HashSet<Feed>,
     listing: HashMap<Feed, BTreeSet<String>>,
 
-    lives: BTreeMap<AppKey, Life>,
+    /// Boxed, since a life is taken out and put back for every piece of news.
+    lives: BTreeMap<AppKey, Box<Life>>,
     written: BTreeMap<AppKey, Arc<Manifest>>,
     names: BTreeMap<AppKey, App>,
     by_set: HashMap<String, AppKey>,
@@ -178,7 +181,7 @@ pub(crate) struct Engine {
     views: BTreeMap<(String, String), Arc<AppView>>,
     board_keys: HashMap<AppKey, (String, String)>,
     changed: BTreeMap<(String, String), u64>,
-    operations: BTreeMap<String, OperationView>,
+    operations: BTreeMap<String, Arc<OperationView>>,
     operation_order: VecDeque<String>,
     board_is_stale: bool,
     board_due: Timestamp,
@@ -202,10 +205,10 @@ impl Engine {
             stop,
             work: JoinSet::new(),
             // Rendering is computation; more at once than there are cores only takes memory.
+            parsed: Arc::new(lockstep_render::Parsed::new(lockstep_render::Parsed::BYTES)),
             renders: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
-            parsed: Arc::new(lockstep_render::Parsed::new(lockstep_render::Parsed::BYTES)),
             leading: false,
             read: HashSet::new(),
             listing: HashMap::new(),
@@ -407,7 +410,7 @@ impl Engine {
     fn after(
         &mut self,
         key: &AppKey,
-        mut life: Life,
+        mut life: Box<Life>,
         effects: Vec<Effect>,
         refs: Option<&Arc<Refs>>,
     ) {
@@ -589,9 +592,10 @@ impl Engine {
             .may_act()
             .then(|| self.polls.values().min().copied())
             .flatten();
-        let due = self.next_publication();
-        let board = (self.board_is_stale || !self.dirty.is_empty()).then_some(self.board_due);
-        let next = [wakes, polls, due, board].into_iter().flatten().min();
+        let news = (self.board_is_stale || !self.dirty.is_empty()).then_some(self.board_due);
+        let told = [self.next_publication(), news].into_iter().flatten().min();
+        let told = told.map(|at| at.max(self.board_due)); // both are told together
+        let next = [wakes, polls, told].into_iter().flatten().min();
         let Some(next) = next else {
             return Duration::from_hours(1);
         };

@@ -187,7 +187,7 @@ impl Engine {
         self.publications
             .entry(key.clone())
             .or_default()
-            .seen(status);
+            .seen(&status);
         drop_bookkeeping(&mut object);
         let object = Arc::new(object);
         let same_spec = self
@@ -196,7 +196,7 @@ impl Engine {
             .is_some_and(|old| says_the_same(old, &object));
         self.written.insert(key.clone(), Arc::clone(&object));
         if is_new {
-            let life = Life::new(key.clone(), uid, self.now);
+            let life = Box::new(Life::new(key.clone(), uid, self.now));
             self.lives.insert(key.clone(), life);
             self.by_set.insert(Self::set_of(&key), key.clone());
         } else if same_spec {
@@ -374,7 +374,7 @@ impl Engine {
 
     /// Tells an app what its record says, once.
     fn recall(&mut self, key: &AppKey) {
-        if self.lives.get(key).is_none_or(Life::is_recalled) {
+        if self.lives.get(key).is_none_or(|life| life.is_recalled()) {
             return;
         }
         let recalled = self.records.get(&key.name).cloned().unwrap_or_default();

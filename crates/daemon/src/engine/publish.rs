@@ -1,7 +1,7 @@
 //! Telling: the board for faces, the Application's status for everybody else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -14,7 +14,7 @@ use lockstep_reconcile::view::{AppView, OperationPhase};
 use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
 
-use super::{BOARD_EVERY, Engine, News, operations_kept};
+use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
 use crate::record;
@@ -38,7 +38,8 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// What the cluster was told of one app, and what it is to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
-    last: Value,
+    /// What stands in the cluster, as JSON: as values it would take six times the memory, for every app at all times.
+    last: Box<[u8]>,
     wanted: Option<Value>,
     due: Option<Timestamp>,
     /// Does somebody wait for what is due?
@@ -83,8 +84,12 @@ impl Sending {
 
 impl Publication {
     /// What stands in the cluster.
-    pub(super) fn seen(&mut self, status: Value) {
-        self.last = status;
+    pub(super) fn seen(&mut self, status: &Value) {
+        self.last = status.to_string().into_bytes().into();
+    }
+
+    fn last(&self) -> Value {
+        serde_json::from_slice(&self.last).unwrap_or(Value::Null)
     }
 
     /// When something is to be told; none while it is being told.
@@ -102,7 +107,8 @@ impl Publication {
             return;
         }
         let wanted = status(view);
-        if says_the_same(&self.last, &wanted) {
+        let last = self.last();
+        if says_the_same(&last, &wanted) {
             self.wanted = None;
             if !self.heard {
                 self.due = None;
@@ -113,11 +119,11 @@ impl Publication {
             .operation
             .as_ref()
             .is_some_and(|o| o.phase == OperationPhase::Running);
-        let moved = self.last["sync"]["status"] != wanted["sync"]["status"]
-            || self.last["lockstep"]["state"] != wanted["lockstep"]["state"]
-            || self.last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
-        let same_health = self.last["health"]["status"] == wanted["health"]["status"];
-        let other_commit = self.last["sync"]["revision"] != wanted["sync"]["revision"];
+        let moved = last["sync"]["status"] != wanted["sync"]["status"]
+            || last["lockstep"]["state"] != wanted["lockstep"]["state"]
+            || last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
+        let same_health = last["health"]["status"] == wanted["health"]["status"];
+        let other_commit = last["sync"]["revision"] != wanted["sync"]["revision"];
         let settles = matches!(view.health, Health::Progressing { .. });
         let is_queued = view
             .why
@@ -193,7 +199,7 @@ impl Engine {
     pub(super) fn publish(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         let now = self.now;
-        self.board_due = now.checked_add(BOARD_EVERY).unwrap_or(now);
+        let begun = Instant::now();
         let mut changed = false;
         for key in dirty {
             let Some(life) = self.lives.get_mut(&key) else {
@@ -235,6 +241,8 @@ impl Engine {
             let board = Arc::new(self.make_board());
             self.board.send_replace(board);
         }
+        let wait = BOARD_EVERY.max(begun.elapsed() * BOARD_SHARE);
+        self.board_due = now.checked_add(wait).unwrap_or(now);
     }
 
     fn note_operation(&mut self, key: &AppKey, view: &AppView) {
@@ -243,7 +251,7 @@ impl Engine {
         };
         let is_new = self
             .operations
-            .insert(operation.id.clone(), operation.clone())
+            .insert(operation.id.clone(), Arc::new(operation.clone()))
             .is_none();
         if is_new {
             self.operation_order.push_back(operation.id.clone());
@@ -353,7 +361,7 @@ impl Engine {
         if status.is_null() && !heard {
             return None;
         }
-        let patch = prune_unchanged(&publication.last, status.clone());
+        let patch = prune_unchanged(&publication.last(), status.clone());
         publication.in_flight = Some(Sent {
             status,
             hurry: std::mem::take(&mut publication.hurry),
@@ -381,12 +389,14 @@ impl Engine {
                 publication.failures = 0;
                 publication.rest_until = None;
                 if let Value::Object(sent) = sent.status {
-                    if !publication.last.is_object() {
-                        publication.last = Value::Object(serde_json::Map::new());
+                    let mut last = publication.last();
+                    if !last.is_object() {
+                        last = Value::Object(serde_json::Map::new());
                     }
                     for (field, value) in sent {
-                        publication.last[field] = value;
+                        last[field] = value;
                     }
+                    publication.seen(&last);
                 }
             }
             Err(fault) => {

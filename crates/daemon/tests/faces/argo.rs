@@ -64,7 +64,7 @@ async fn sync(
             .next()
             .cloned()
             .expect("an operation");
-        "op-00000001".clone_into(&mut operation.id);
+        "op-00000001".clone_into(&mut Arc::make_mut(&mut operation).id);
         board.operations.insert(operation.id.clone(), operation);
     });
     let router = site.router.clone();

@@ -35,7 +35,8 @@ fn operation(id: &str, phase: OperationPhase) -> OperationView {
 }
 
 fn show(board: &mut Board, id: &str, phase: OperationPhase) {
-    board.operations.insert(id.to_owned(), operation(id, phase));
+    let operation = Arc::new(operation(id, phase));
+    board.operations.insert(id.to_owned(), operation);
 }
 
 fn change(board: &mut Board, name: &str, change: impl FnOnce(&mut AppView)) {

@@ -267,7 +267,7 @@ pub(crate) fn board_of(apps: Vec<AppView>) -> Board {
     let operations = apps
         .values()
         .filter_map(|app| app.operation.clone())
-        .map(|operation| (operation.id.clone(), operation))
+        .map(|operation| (operation.id.clone(), Arc::new(operation)))
         .collect();
     Board {
         version: 48_213,
