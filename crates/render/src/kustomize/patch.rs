@@ -184,7 +184,7 @@ pub(crate) fn patch(
             build.spent.look(all.resources.len(), &patch.place)?;
             for at in selected(all, &selector) {
                 build.spent.make(VALUE + source.text.len(), &patch.place)?;
-                if let Some(resource) = all.resources.list_mut().get_mut(at) {
+                if let Some(resource) = all.resources.get_mut(at) {
                     resource.remember();
                     json::apply(&mut resource.node, &operations, &mut build.spent)?;
                 }
@@ -208,7 +208,7 @@ pub(crate) fn patch(
                 let own = build.own_schema.clone();
                 for at in selected(all, &selector) {
                     build.spent.make(VALUE + source.text.len(), &patch.place)?;
-                    if let Some(resource) = all.resources.list_mut().get_mut(at) {
+                    if let Some(resource) = all.resources.get_mut(at) {
                         let mut merge = merge.node.clone();
                         if let Some(version) = resource.node.get("apiVersion") {
                             merge.set("apiVersion", version.clone());
