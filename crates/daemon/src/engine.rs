@@ -13,7 +13,7 @@ mod publish;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -131,9 +131,8 @@ pub(crate) struct Engine {
     stop: CancellationToken,
     work: JoinSet<()>,
     renders: Arc<Semaphore>,
-    /// Files that many renderings share.
-    parsed: Arc<lockstep_render::Parsed>,
-
+    /// Files that renderings share, for as long as any is under way: at rest nothing of it is kept.
+    parsed: Weak<lockstep_render::Parsed>,
     leading: bool,
     /// The watches that have said once everything there is.
     read: HashSet<Feed>,
@@ -205,10 +204,10 @@ impl Engine {
             stop,
             work: JoinSet::new(),
             // Rendering is computation; more at once than there are cores only takes memory.
-            parsed: Arc::new(lockstep_render::Parsed::new(lockstep_render::Parsed::BYTES)),
             renders: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
+            parsed: Weak::new(),
             leading: false,
             read: HashSet::new(),
             listing: HashMap::new(),

@@ -48,8 +48,8 @@ pub(crate) struct File {
 }
 
 impl Parsed {
-    /// What a daemon can spare while renderings wait for each other: the bases of some hundred apps.
-    pub const BYTES: usize = 16 << 20;
+    /// What a daemon can spare while renderings are under way: bases of some thousand objects together.
+    pub const BYTES: usize = 8 << 20;
 
     /// An empty one for so many bytes; for none it keeps nothing.
     pub fn new(bytes: usize) -> Self {

@@ -8,6 +8,7 @@ use lockstep_app::app::{App, AppKey, Base, Bases, RemoteUrl, Revision};
 use lockstep_app::{Blame, Fault};
 use lockstep_reconcile::view::CommitView;
 use lockstep_reconcile::{Event, Look, Slot, spec_digest};
+use lockstep_render::Parsed;
 use lockstep_source::{Refs, Sources};
 
 use super::make::{Asking, Errand, base_at};
@@ -108,6 +109,15 @@ impl Engine {
         Ok((first.remote.clone(), first.target.clone()))
     }
 
+    /// The files that renderings share now.
+    fn parsed(&mut self) -> Arc<Parsed> {
+        self.parsed.upgrade().unwrap_or_else(|| {
+            let parsed = Arc::new(Parsed::new(Parsed::BYTES));
+            self.parsed = Arc::downgrade(&parsed);
+            parsed
+        })
+    }
+
     pub(super) fn render(&mut self, key: &AppKey, turn: u64, revision: Revision, pins: Bases) {
         let Some(app) = self.names.get(key).cloned() else {
             return;
@@ -142,7 +152,7 @@ impl Engine {
             served: self.cluster.served(),
             sources: self.sources.clone(),
             renders: Arc::clone(&self.renders),
-            parsed: Arc::clone(&self.parsed),
+            parsed: self.parsed(),
             largest_file: usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX),
         };
         let key = key.clone();
