@@ -436,7 +436,8 @@ impl Life {
             .as_ref()
             .is_some_and(|slot| says_the_same(&slot.desired, &next.desired));
         if !same {
-            let approved = self.approval.revision.as_ref() == Some(&next.commit.revision);
+            let approved = self.approval.revision.as_ref() == Some(&next.commit.revision)
+                && self.approval.bases == next.bases;
             match app.policy.new_commit {
                 NewCommitPolicy::Apply => {}
                 NewCommitPolicy::Approve if approved => {}

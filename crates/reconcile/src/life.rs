@@ -107,6 +107,8 @@ pub(crate) struct Run {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Approval {
     pub(crate) revision: Option<Revision>,
+    /// The commits of other repositories that the person saw it with.
+    pub(crate) bases: Bases,
     pub(crate) deletions: BTreeSet<ObjectId>,
     pub(crate) empty: bool,
     pub(crate) by: String,

@@ -124,6 +124,7 @@ impl Life {
             return Err(OrderRefused::Fault(fault));
         }
         let to = self.next.as_ref().or(self.enforced.as_ref());
+        let bases = to.map(|slot| slot.bases.clone()).unwrap_or_default();
         let to = to.map(|slot| slot.commit.revision.clone());
         if let Some(wanted) = &order.revision
             && Some(wanted) != to.as_ref()
@@ -188,6 +189,7 @@ impl Life {
             .collect();
         self.approval = Approval {
             revision: to,
+            bases,
             deletions,
             empty: may_delete && order.plan.is_some(),
             by: order.by.clone(),

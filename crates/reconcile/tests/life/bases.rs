@@ -11,7 +11,7 @@ use crate::apps::{app, config_map, id, key, sync};
 use crate::paths::{code, text};
 use crate::world::World;
 
-fn base() -> Base {
+pub(crate) fn base() -> Base {
     Base {
         remote: "https://git.example/platform/bases".parse().expect("one"),
         target: "v1".to_owned(),
@@ -19,7 +19,7 @@ fn base() -> Base {
 }
 
 /// Puts a commit into the other repository, and lets the base be there.
-fn push_base(world: &mut World, manifests: Vec<Manifest>) -> Revision {
+pub(crate) fn push_base(world: &mut World, manifests: Vec<Manifest>) -> Revision {
     let elsewhere = key("nobody");
     let at = world.push(&elsewhere, manifests);
     world.targets.remove(&elsewhere);
@@ -104,6 +104,24 @@ fn a_base_that_moves_waits_where_new_commits_wait_and_the_old_one_is_kept() {
     approve(&mut world, &shop);
     assert_eq!(text(&world, "ConfigMap shop/b"), "2");
     assert_eq!(code(&mut world, &shop).0, Word::Synced);
+}
+
+#[test]
+fn a_base_that_moves_while_its_commit_is_synced_waits_for_a_sync_of_its_own() {
+    let (mut world, shop) = with_base(held("shop"));
+    push_base(&mut world, vec![config_map("b", "2")]);
+    look(&mut world);
+    let seen = world.view(&shop).plan_digest.expect("a plan is shown");
+    world
+        .order(&shop, sync(Some(&seen.0)))
+        .expect("it is the plan that was seen");
+    push_base(&mut world, vec![config_map("b", "3")]);
+    look(&mut world);
+    assert_eq!(text(&world, "ConfigMap shop/b"), "2");
+    assert_eq!(
+        code(&mut world, &shop),
+        (Word::Held, "held.approval".to_owned())
+    );
 }
 
 #[test]

@@ -19,13 +19,16 @@ use serde_json::json;
 use crate::apps::{
     app, config_map, crd, deployment, id, key, leaving, namespace, sync, wave, widget,
 };
+use crate::bases::{base, push_base};
 use crate::world::World;
 
 /// Something that happens to the world.
 #[derive(Clone, Debug)]
 enum Stir {
-    /// A commit with these objects of the universe, in this variant.
+    /// A commit with these objects of the universe, in this variant. One in an odd variant names a base as well.
     Push(Vec<bool>, u8),
+    /// The base moves to this variant, or cannot be read any more.
+    Base(Option<u8>),
     Edit(usize),
     Delete(usize),
     /// Deletion of it takes until somebody lets go.
@@ -70,6 +73,10 @@ fn chosen(chosen: &[bool], variant: u8) -> Vec<Manifest> {
         .collect()
 }
 
+fn of_base(variant: u8) -> Manifest {
+    config_map("shop/base", &format!("base-{variant}"))
+}
+
 fn name(which: usize) -> ObjectId {
     universe(0)[which % SIZE].id()
 }
@@ -82,6 +89,7 @@ fn stir() -> impl Strategy<Value = Stir> {
     let bits = prop::collection::vec(any::<bool>(), SIZE);
     prop_oneof![
         4 => (bits, 0..4_u8).prop_map(|(bits, variant)| Stir::Push(bits, variant)),
+        3 => prop::option::weighted(0.7, 0..4_u8).prop_map(Stir::Base),
         4 => (0..SIZE).prop_map(Stir::Edit),
         3 => (0..SIZE).prop_map(Stir::Delete),
         1 => (0..SIZE).prop_map(Stir::Slow),
@@ -107,7 +115,18 @@ fn story() -> impl Strategy<Value = Vec<(Stir, usize)>> {
 fn happen(world: &mut World, key: &AppKey, stir: Stir) {
     match stir {
         Stir::Push(bits, variant) => {
-            world.push(key, chosen(&bits, variant));
+            let commit = world.push(key, chosen(&bits, variant));
+            if variant % 2 == 1 {
+                world.names.insert(commit, vec![base()]);
+            }
+            world.poke(Look::Source);
+        }
+        Stir::Base(None) => {
+            world.bases.clear();
+            world.poke(Look::Source);
+        }
+        Stir::Base(Some(variant)) => {
+            push_base(world, vec![of_base(variant)]);
             world.poke(Look::Source);
         }
         Stir::Edit(which) => {
@@ -175,6 +194,7 @@ fn mend(world: &mut World) {
     world.git_is_down = false;
     world.refuses.clear();
     world.record_faults.clear();
+    push_base(world, vec![of_base(7)]);
     for which in 0..SIZE {
         world.watch(&kind(which), true);
         world.server.release(&name(which));
@@ -218,8 +238,10 @@ proptest! {
         mend(&mut world);
         let mut bits = bits;
         bits[0] = true;
-        let last = chosen(&bits, 7);
-        world.push(&shop, last.clone());
+        let mut last = chosen(&bits, 7);
+        let commit = world.push(&shop, last.clone());
+        world.names.insert(commit, vec![base()]);
+        last.push(of_base(7));
         world.poke(Look::Source);
         world.settle(3600);
         assert_converged(&mut world, &shop, &last);
@@ -269,11 +291,13 @@ proptest! {
             let number = u8::try_from(number).expect("a story is short") + 10;
             match stir {
                 Stir::Push(bits, _) => happen(&mut world, &shop, Stir::Push(bits, number)),
+                Stir::Base(Some(_)) => happen(&mut world, &shop, Stir::Base(Some(number))),
                 Stir::Sync => {
                     let seen = world.view(&shop).plan_digest;
                     let answer = world.order(&shop, sync(seen.as_ref().map(|digest| digest.0.as_str())));
                     if answer.is_ok() && let Some(slot) = world.life(&shop).enforced() {
                         let_through.insert(slot.commit.revision.clone());
+                        let_through.extend(slot.bases.values().cloned());
                     }
                 }
                 other => happen(&mut world, &shop, other),

@@ -64,7 +64,7 @@ fn a_first_sync_creates_everything_and_ends_synced() {
     let shop = key("shop");
     world.push(&shop, vec![config_map("a", "1"), deployment("web", "1")]);
     world.specify(app("shop"));
-    world.settle(5);
+    world.settle(15);
     assert_eq!(
         world.writes,
         [
