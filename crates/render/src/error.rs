@@ -170,7 +170,7 @@ impl RenderError {
             }
             Self::Yaml(_) => "correct the YAML; `lockstep render` checks it without a commit".to_owned(),
             Self::FieldType { .. } | Self::Read { .. } => return None,
-            Self::Limit { .. } => "split the source, or raise the limit in the configuration".to_owned(),
+            Self::Limit { .. } => "split the source into smaller ones; docs/kustomize.md has all limits".to_owned(),
             Self::Outside { .. } => {
                 "move the file below the kustomization that names it, or name its folder as a base".to_owned()
             }

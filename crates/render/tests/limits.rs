@@ -228,7 +228,7 @@ fn what_a_step_makes_is_bounded_before_it_is_made() {
             "patches: [{{target: {{kind: ConfigMap}}, patch: \"{{kind: a, metadata: {{name: b}}, data: {{x: {long}}}}}\"}}]\n"
         ),
         format!(
-            "patches: [{{target: {{kind: ConfigMap}}, patch: '[{{op: add, path: /data/x, value: {long}}}]'}}]\n"
+            "patches: [{{target: {{kind: ConfigMap}}, patch: '[{{\"op\": \"add\", \"path\": \"/data/x\", \"value\": \"{long}\"}}]'}}]\n"
         ),
         format!(
             "configMapGenerator: [{{name: g, literals: [a={long}]}}]\nreplacements: [{{source: {{name: g, fieldPath: data.a}}, targets: [{{select: {{kind: ConfigMap}}, fieldPaths: [data.x], options: {{create: true}}}}]}}]\n"

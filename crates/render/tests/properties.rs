@@ -195,7 +195,7 @@ fn made() -> impl Strategy<Value = Case> {
         ),
         Just("secretGenerator: [{name: s, literals: [p=q]}]\n"),
         Just(
-            "patches: [{target: {kind: Deployment}, patch: '[{op: add, path: /spec/paused, value: true}]'}]\n"
+            "patches: [{target: {kind: Deployment}, patch: '[{\"op\": \"add\", \"path\": \"/spec/paused\", \"value\": true}]'}]\n"
         ),
         Just(
             "replacements: [{source: {name: o0, fieldPath: metadata.name}, targets: [{select: {kind: ConfigMap}, fieldPaths: [data.name], options: {create: true}}]}]\n"

@@ -118,6 +118,19 @@ fn through_json(node: &mut Node) -> Result<(), RenderError> {
     }
 }
 
+/// Do these take all annotations away, or put others in their place?
+pub(crate) fn take_annotations(operations: &[Operation]) -> bool {
+    let above = |path: &[String]| {
+        ["metadata", "annotations"]
+            .starts_with(&path.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    operations.iter().any(|operation| match &operation.verb {
+        Verb::Add(_) | Verb::Replace(_) | Verb::Remove | Verb::Copy(_) => above(&operation.path),
+        Verb::Move(from) => above(&operation.path) || above(from),
+        Verb::Test(_) => false,
+    })
+}
+
 impl Operation {
     fn fails(&self, why: impl std::fmt::Display) -> RenderError {
         RenderError::invalid(

@@ -69,17 +69,23 @@ impl Metadata {
     }
 
     /// Remembers a step for every object that there is.
+    ///
+    /// The reference keeps all this in annotations while it works. Where a patch took these away, it knows no origin
+    /// any more, and takes the step for it.
     pub(crate) fn changed(&self, all: &mut Accumulated, by: &Origin) {
-        if self.transformers.is_some() {
-            for resource in all.resources.list_mut() {
+        for resource in all.resources.list_mut() {
+            if std::mem::take(&mut resource.lost_annotations) {
+                resource.origin = Some(by.clone());
+                resource.changed_by.clear();
+            } else if self.transformers.is_some() {
                 resource.changed_by.push(by.clone());
             }
         }
     }
 
-    /// Did the author ask for the steps?
+    /// Did the author ask for the steps, or for where they begin?
     pub(crate) fn remembers_steps(&self) -> bool {
-        self.transformers.is_some()
+        self.transformers.is_some() || self.origins.is_some()
     }
 
     fn seen_from_top(&self, path: &str) -> String {

@@ -129,6 +129,18 @@ impl Source {
     }
 
     pub(crate) fn operations(&self, build: &Build<'_, '_>) -> Result<Vec<Operation>, RenderError> {
+        // What begins like JSON is read as JSON alone, as the reference does.
+        if self.text.starts_with(b"[")
+            && let Err(error) = serde_json::from_slice::<serde_json::Value>(&self.text)
+        {
+            return Err(RenderError::invalid_hint(
+                &self.place,
+                format!(
+                    "a JSON patch that begins with `[` has to be JSON, and this is none: {error}"
+                ),
+                "put keys and texts in double quotes, or write a list with dashes",
+            ));
+        }
         match self.documents(build, Dialect::Kubectl)?.first() {
             Some(node) => json::operations(node),
             None => Ok(Vec::new()),
@@ -187,6 +199,7 @@ pub(crate) fn patch(
                 if let Some(resource) = all.resources.get_mut(at) {
                     resource.remember();
                     json::apply(&mut resource.node, &operations, &mut build.spent)?;
+                    resource.lost_annotations |= json::take_annotations(&operations);
                 }
             }
         }
@@ -279,6 +292,19 @@ fn labels_as_texts(patch: &mut Node) {
     }
 }
 
+/// Does a strategic merge take all annotations away, or put others in their place?
+fn takes_annotations(patch: &Node) -> bool {
+    let Some(metadata) = patch.get("metadata") else {
+        return false;
+    };
+    let said = |node: &Node| {
+        let said = node.get("$patch").and_then(Node::as_written);
+        matches!(said, Some("replace" | "delete"))
+    };
+    let annotations = metadata.get("annotations");
+    said(metadata) || annotations.is_some_and(|node| node.is_null() || said(node))
+}
+
 /// A strategic merge that says itself what it is for.
 fn one_merge(
     build: &mut Build<'_, '_>,
@@ -367,6 +393,7 @@ fn apply_merge(
         }
     }
     resource.node = merged;
+    resource.lost_annotations |= takes_annotations(patch);
     resource.settle_links();
     Ok(())
 }
@@ -448,5 +475,7 @@ pub(crate) fn json6902(
             "add group, version, kind or namespace",
         ));
     }
-    json::apply(&mut resource.node, &operations, &mut build.spent)
+    json::apply(&mut resource.node, &operations, &mut build.spent)?;
+    resource.lost_annotations |= json::take_annotations(&operations);
+    Ok(())
 }

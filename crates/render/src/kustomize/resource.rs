@@ -140,6 +140,8 @@ pub(crate) struct Resource {
     pub(crate) hashed: bool,
     pub(crate) origin: Option<Origin>,
     pub(crate) changed_by: Vec<Origin>,
+    /// The step that is at work took all annotations away.
+    pub(crate) lost_annotations: bool,
     /// Values that stand in several fields and change together, by their links.
     pub(crate) linked: Vec<(u32, Scalar)>,
     /// Names of the variables that take a field of it.
@@ -156,6 +158,7 @@ impl Resource {
             hashed: false,
             origin: None,
             changed_by: Vec::new(),
+            lost_annotations: false,
             linked: Vec::new(),
             variables: Vec::new(),
         }
