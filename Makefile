@@ -1,6 +1,6 @@
 # `make` alone prints the targets. Anything longer than three lines is Rust, in tests/.
 .DEFAULT_GOAL := help
-.PHONY: help build check test corpus demo demo-check bench generate bless image tools
+.PHONY: help build check test corpus fuzz demo demo-check bench generate bless image tools
 
 # Always the whole workspace: with --package, cargo chooses other features and builds the dependencies a second time.
 CARGO ?= cargo
@@ -36,6 +36,10 @@ test: tools ## all tests, on a real control plane, and the demo's facts
 
 corpus: tools ## the 284 recorded cases of Kustomize, byte for byte
 	@$(CARGO) test --locked --workspace --quiet --test corpus
+
+fuzz: tools ## hostile inputs for the renderer: SECONDS (600) for each of three targets
+	$(call need,cargo-fuzz,cargo install cargo-fuzz --locked; and rustup toolchain install nightly)
+	crates/render/fuzz/run $(abspath $(TARGET))/fuzz $(or $(SECONDS),600)
 
 demo: tools ## a cluster, a git server and Lockstep on this machine, to play with
 	@tests/controlplane/build >/dev/null
