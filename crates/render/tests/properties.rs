@@ -63,6 +63,9 @@ fn collect(folder: &Path, below: &str, files: &mut Files) {
     }
 }
 
+/// A path in parts, and contents.
+type Split<'f> = (Vec<&'f str>, &'f [u8]);
+
 /// Files from memory whose folders are listed in an order of their own.
 struct Shuffled {
     files: HashMap<ObjectHash, Bytes>,
@@ -103,8 +106,8 @@ impl Shuffled {
         Tree::new(root, Arc::new(shuffled))
     }
 
-    fn add(&mut self, files: &[(Vec<&str>, &[u8])], seed: u64) -> ObjectHash {
-        let mut inside: BTreeMap<&str, Vec<(Vec<&str>, &[u8])>> = BTreeMap::new();
+    fn add(&mut self, files: &[Split<'_>], seed: u64) -> ObjectHash {
+        let mut inside: BTreeMap<&str, Vec<Split<'_>>> = BTreeMap::new();
         for (path, text) in files {
             let (first, rest) = path.split_first().expect("a name");
             inside.entry(first).or_default().push((rest.to_vec(), text));
@@ -147,12 +150,12 @@ fn outcome(case: &Case, tree: &Tree, parsed: &Arc<Parsed>) -> Outcome {
         Ok(rendered) => {
             let manifests = rendered.manifests.iter();
             let leaves = manifests.flat_map(|manifest| manifest.places().leaves());
-            let places = leaves.map(|leaf| format!("{leaf:?}\n")).collect();
+            let places: Vec<_> = leaves.map(|leaf| (leaf.pointer, leaf.places)).collect();
             Ok((
                 print(&rendered),
                 rendered.read.iter().cloned().collect(),
                 rendered.warnings,
-                places,
+                format!("{places:?}"),
             ))
         }
         Err(error) => Err(format!("{:?}", error.fault())),
