@@ -12,7 +12,7 @@ use lockstep_manifest::yaml;
 use serde_json::Value;
 
 use crate::lower::DEFAULT_ENVIRONMENT;
-use crate::policy::{DeletionPolicy, DriftPolicy, NewCommitPolicy};
+use crate::policy::{DeletionPolicy, DriftPolicy, NewCommitPolicy, PruneBudget};
 use crate::schema;
 use crate::spec_error::{self, SpecError};
 use crate::spelling;
@@ -136,6 +136,8 @@ pub struct Environment {
     pub drift: Option<DriftPolicy>,
     /// On an object gone from git.
     pub deletion: Option<DeletionPolicy>,
+    /// How many deletions of one app go without a person.
+    pub prune_budget: Option<PruneBudget>,
 }
 
 /// The environments, in the order of promotion.
@@ -402,6 +404,13 @@ fn environments(written: &[EnvironmentFile], errors: &mut Vec<SpecError>) -> Env
                 "approve" => Some(DeletionPolicy::Approve),
                 "keep" => Some(DeletionPolicy::Keep),
                 _ => None,
+            }),
+            prune_budget: environment.prune_budget.as_ref().map(|written| {
+                let default = PruneBudget::default();
+                PruneBudget {
+                    objects: written.objects.unwrap_or(default.objects),
+                    percent: written.percent.unwrap_or(default.percent),
+                }
             }),
         });
     }

@@ -266,6 +266,7 @@ fn policy(
         drift_by,
         deletion,
         deletion_by,
+        prune_budget: found.and_then(|e| e.prune_budget).unwrap_or_default(),
         allow_empty: automated.is_some_and(|a| says(a.allow_empty)),
     }
 }

@@ -35,6 +35,34 @@ pub enum DeletionPolicy {
     Keep,
 }
 
+/// How many objects that left git one commit may take away by itself.
+///
+/// More than that is more often a folder that was moved, or a generator that broke, than a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneBudget {
+    /// So many, however few objects the app has.
+    pub objects: u32,
+    /// And so many of a hundred of the app's objects, when that is more.
+    pub percent: u32,
+}
+
+impl PruneBudget {
+    /// How many of this many objects may go without a person.
+    pub fn allows(self, inventory: usize) -> usize {
+        let share = inventory.saturating_mul(self.percent as usize) / 100;
+        share.max(self.objects as usize)
+    }
+}
+
+impl Default for PruneBudget {
+    fn default() -> Self {
+        Self {
+            objects: 10,
+            percent: 25,
+        }
+    }
+}
+
 /// Which text decided on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DecidedBy {
@@ -61,6 +89,8 @@ pub struct Policy {
     pub deletion: DeletionPolicy,
     /// See [`DecidedBy`].
     pub deletion_by: DecidedBy,
+    /// More deletions than this wait for a person, whatever else lets them through.
+    pub prune_budget: PruneBudget,
     /// `automated.allowEmpty`: may a commit that renders nothing prune everything?
     pub allow_empty: bool,
 }
@@ -94,6 +124,15 @@ mod tests {
         );
         assert_eq!(stricter(Apply, Some(Apply)), (Apply, DecidedBy::Both));
         assert_eq!(stricter(Apply, None), (Apply, DecidedBy::Application));
+    }
+
+    #[test]
+    fn a_small_app_may_lose_ten_objects_and_a_large_one_a_quarter() {
+        let budget = PruneBudget::default();
+        assert_eq!(
+            [0, 3, 40, 44, 1000].map(|n| budget.allows(n)),
+            [10, 10, 10, 11, 250]
+        );
     }
 
     #[test]

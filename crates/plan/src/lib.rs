@@ -16,4 +16,4 @@ pub use changes::{FieldChange, Side};
 pub use desired::{Desired, Finding, Scopes, Wanted, prepare};
 pub use make::{DriftClock, Elsewhere, Facts, Mode, NOT_OURS, plan};
 pub use seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
-pub use step::{Action, Plan, Reason, Step, Unstepped, Waiting};
+pub use step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};

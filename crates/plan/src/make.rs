@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use lockstep_app::App;
 use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy};
 use lockstep_app::project::Scope;
+use lockstep_manifest::kinds::is_protected;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId};
 use serde_json::json;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::desired::{Desired, Wanted};
 use crate::order::{self, Ordering, namespace_id};
 use crate::seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
-use crate::step::{Action, Plan, Reason, Step, Unstepped, Waiting};
+use crate::step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
 
 /// What the plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,7 @@ pub fn plan(
             made.prune(id, entry);
         }
     }
+    made.keep_to_budget();
     made.into_plan(desired, objects)
 }
 
@@ -322,14 +324,56 @@ impl Making<'_> {
         let step = self.prune_step(id, gvk, uid, entry.wave, reason);
         // Who deletes an Application that has the finalizer has decided, as in Argo CD; only an environment asks again.
         let asks = !leaving || self.app.policy.deletion_by != DecidedBy::Application;
-        let needs_approval = asks && self.app.policy.deletion == DeletionPolicy::Approve;
-        if needs_approval && !self.facts.approved.contains(id) {
-            self.waiting.push((step, Waiting::Approval));
+        let by_policy = asks && self.app.policy.deletion == DeletionPolicy::Approve;
+        let protected =
+            !leaving && seen.map_or_else(|| is_protected(&id.group_kind()), |seen| seen.protected);
+        let asked = match (by_policy, protected) {
+            (true, _) => Some(Asked::Policy),
+            (false, true) => Some(Asked::Protected),
+            (false, false) => None,
+        };
+        if let Some(asked) = asked.filter(|_| !self.facts.approved.contains(id)) {
+            self.waiting.push((step, Waiting::Approval(asked)));
         } else if !leaving && (self.facts.others_looking)() {
             self.waiting.push((step, Waiting::Others));
         } else {
             self.steps.push(step);
         }
+    }
+
+    /// More deletions than the budget allows are not made by themselves: none of them, since nobody knows which were
+    /// meant.
+    fn keep_to_budget(&mut self) {
+        let approved = self.facts.approved;
+        let goes = |step: &Step| {
+            step.reason == Reason::Gone
+                && matches!(step.action, Action::Prune { .. })
+                && !approved.contains(&step.id)
+        };
+        let waiting = self.waiting.iter().map(|(step, _)| step);
+        let wanted = self
+            .steps
+            .iter()
+            .chain(waiting)
+            .filter(|step| goes(step))
+            .count();
+        let allowed = self
+            .app
+            .policy
+            .prune_budget
+            .allows(self.inventory.entries.len());
+        if wanted <= allowed {
+            return;
+        }
+        let asked = Waiting::Approval(Asked::Budget { wanted, allowed });
+        for (step, on) in &mut self.waiting {
+            if goes(step) {
+                *on = asked.clone();
+            }
+        }
+        let over: Vec<Step> = self.steps.extract_if(.., |step| goes(step)).collect();
+        self.waiting
+            .extend(over.into_iter().map(|step| (step, asked.clone())));
     }
 
     fn prune_step(

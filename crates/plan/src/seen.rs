@@ -21,6 +21,8 @@ pub struct Seen {
     pub fact: Option<String>,
     /// Is it being deleted?
     pub terminating: bool,
+    /// Would deleting it lose what git cannot bring back, or has somebody said so?
+    pub protected: bool,
     /// The set it is marked as part of.
     pub part_of: Option<String>,
 }
@@ -35,6 +37,7 @@ impl Seen {
             health: lockstep_manifest::health::health(live),
             fact: lockstep_manifest::health::fact(live),
             terminating: live.is_terminating(),
+            protected: lockstep_manifest::kinds::is_protected_object(live),
             part_of: live
                 .label(lockstep_manifest::marks::PART_OF)
                 .map(str::to_owned),

@@ -84,9 +84,25 @@ pub enum Waiting {
     /// The other apps of the repository are to be rendered first: one of them may have taken the object over.
     Others,
     /// A person has to let it through.
-    Approval,
+    Approval(Asked),
     /// Drift is put back at that moment.
     HealAt(jiff::Timestamp),
+}
+
+/// Why a person is asked before a deletion. Greater is the one to be told first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// The policy says so.
+    Policy,
+    /// What it holds cannot be made again from git, or it is marked as not to be deleted lightly.
+    Protected,
+    /// More objects would go than may go by themselves.
+    Budget {
+        /// How many would go.
+        wanted: usize,
+        /// How many may.
+        allowed: usize,
+    },
 }
 
 /// Why nothing is done to an object.

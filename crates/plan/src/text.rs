@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::step::{Action, Plan, Reason, Step, Unstepped, Waiting};
+use crate::step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,14 @@ impl fmt::Display for Waiting {
             Self::Served(gvk) => write!(f, "waits until the API server serves {gvk}"),
             Self::Retry(at) => write!(f, "tried again at {}", clock(*at)),
             Self::Others => f.write_str("waits until every app of the repository is rendered"),
-            Self::Approval => f.write_str("waits for a sync by a person"),
+            Self::Approval(Asked::Policy) => f.write_str("waits for a sync by a person"),
+            Self::Approval(Asked::Protected) => f.write_str(
+                "waits for a sync by a person, since git cannot bring back what it holds",
+            ),
+            Self::Approval(Asked::Budget { wanted, allowed }) => write!(
+                f,
+                "waits for a sync by a person, since {wanted} objects would go and {allowed} may by themselves"
+            ),
             Self::HealAt(at) => write!(f, "put back at {}", clock(*at)),
         }
     }

@@ -44,12 +44,13 @@ impl Life {
                         self.record.spec.clone_from(&slot.spec);
                         self.record.bases.clone_from(&slot.bases);
                     }
-                    if self.may_write(world) {
-                        for id in recreated(&plan) {
-                            if let Some(entry) = self.inventory.entries.get_mut(id) {
-                                forget_instance(entry);
-                            }
+                    // Whether or not the front is carried out: the record says so now.
+                    for id in recreated(&plan) {
+                        if let Some(entry) = self.inventory.entries.get_mut(id) {
+                            forget_instance(entry);
                         }
+                    }
+                    if self.may_write(world) {
                         effects.push(Effect::Apply {
                             turn: self.turn,
                             steps: plan.front.clone(),

@@ -10,7 +10,7 @@ use lockstep_app::app::OnDelete;
 use lockstep_app::policy::{DriftPolicy, NewCommitPolicy};
 use lockstep_manifest::{Gvk, ObjectId, marks};
 use lockstep_plan::{
-    Action, Desired, Entry, Mode, NOT_OURS, Plan, Reason, Seen, Step, Unstepped, Waiting,
+    Action, Asked, Desired, Entry, Mode, NOT_OURS, Plan, Reason, Seen, Step, Unstepped, Waiting,
 };
 
 use crate::event::{Effect, RecordDraft, Slot, World};
@@ -260,7 +260,7 @@ impl Life {
                 Waiting::Applied(_)
                 | Waiting::Healthy(_)
                 | Waiting::Gone(_)
-                | Waiting::Approval => {}
+                | Waiting::Approval(_) => {}
             }
         }
         if made
@@ -273,11 +273,7 @@ impl Life {
             effects.push(Effect::WakeAt(later.unwrap_or(world.now)));
         }
         self.write_note(world, effects);
-        let approvals = made
-            .waiting
-            .iter()
-            .filter(|(_, w)| *w == Waiting::Approval)
-            .count();
+        let approvals = asked(made);
         let drifted = made
             .unstepped
             .values()
@@ -286,7 +282,7 @@ impl Life {
                 .waiting
                 .iter()
                 .any(|(_, w)| matches!(w, Waiting::HealAt(_)));
-        if held.is_some() || approvals > 0 || drifted {
+        if held.is_some() || approvals.is_some() || drifted {
             self.show(app, world, effects);
         } else {
             self.shown = (!made.is_empty()).then(|| Arc::clone(made));
@@ -295,7 +291,9 @@ impl Life {
         }
         self.phase = match held {
             Some(hold) => Phase::Holding(hold),
-            None if approvals > 0 => Phase::Holding(Hold::Deletion(approvals)),
+            None if let Some((count, asked)) = approvals => {
+                Phase::Holding(Hold::Deletion(count, asked))
+            }
             None if !made.waiting.is_empty() => Phase::Settling(Arc::clone(made)),
             None => Phase::Resting,
         };
@@ -336,7 +334,7 @@ impl Life {
         let Some(run) = &mut self.run else { return };
         let blocked = blocked(made);
         let goes_on = made.waiting.iter().any(|(step, waiting)| {
-            !matches!(waiting, Waiting::Approval | Waiting::HealAt(_))
+            !matches!(waiting, Waiting::Approval(_) | Waiting::HealAt(_))
                 && !blocked.contains(&step.id)
         });
         let terminating = made
@@ -527,11 +525,7 @@ impl Life {
             self.act(&made, None, world, effects);
             return;
         }
-        let approvals = made
-            .waiting
-            .iter()
-            .filter(|(_, w)| *w == Waiting::Approval)
-            .count();
+        let approvals = asked(&made);
         let stuck = made.unstepped.values().any(|why| {
             !matches!(
                 why,
@@ -543,9 +537,9 @@ impl Life {
                 effects.push(Effect::WakeAt(*at));
             }
         }
-        if approvals > 0 {
+        if let Some((count, asked)) = approvals {
             self.shown = Some(Arc::clone(&made));
-            self.phase = Phase::Holding(Hold::Deletion(approvals));
+            self.phase = Phase::Holding(Hold::Deletion(count, asked));
         } else if made.waiting.is_empty() && !stuck && self.deleting.is_empty() {
             if self.phase != Phase::Gone {
                 self.phase = Phase::Gone;
@@ -603,6 +597,19 @@ pub(crate) fn forget_instance(entry: &mut Entry) {
 
 pub(crate) fn is_not_drift(step: &Step) -> bool {
     !matches!(step.reason, Reason::Heal | Reason::Recreate)
+}
+
+/// How many deletions a person is asked for, and the reason to be told.
+fn asked(made: &Plan) -> Option<(usize, Asked)> {
+    let reasons = made
+        .waiting
+        .iter()
+        .filter_map(|(_, waiting)| match waiting {
+            Waiting::Approval(asked) => Some(*asked),
+            _ => None,
+        });
+    let reasons: Vec<Asked> = reasons.collect();
+    Some((reasons.len(), *reasons.iter().max()?))
 }
 
 fn says_the_same(a: &Desired, b: &Desired) -> bool {

@@ -9,7 +9,7 @@ use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
 use lockstep_plan::{
-    Desired, DriftClock, Failure, FieldChange, Inventory, Observed, Plan, Unstepped,
+    Asked, Desired, DriftClock, Failure, FieldChange, Inventory, Observed, Plan, Unstepped,
 };
 
 use crate::event::{Effect, Event, Look, Slot, World};
@@ -84,8 +84,8 @@ pub enum Hold {
     Policy,
     /// The commit renders nothing, and everything would be pruned.
     EmptyRender,
-    /// Deletions wait for a person's sync.
-    Deletion(usize),
+    /// So many deletions wait for a person's sync, for this reason among others.
+    Deletion(usize, Asked),
     /// `skip-reconcile` stands on the Application.
     Skip,
     /// The target cannot be resolved, or the remote not be reached: frozen.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use lockstep_app::Blame;
 use lockstep_manifest::health::worst;
 use lockstep_manifest::{Health, marks};
-use lockstep_plan::{NOT_OURS, Unstepped};
+use lockstep_plan::{Asked, NOT_OURS, Unstepped};
 
 use crate::life::{Hold, Life, Phase};
 use crate::view::{SyncStatus, Why, Word};
@@ -167,9 +167,23 @@ impl Life {
                 ),
                 Some("put the manifests back, or set syncPolicy.automated.allowEmpty".to_owned()),
             ),
-            Hold::Deletion(count) => (
+            Hold::Deletion(count, Asked::Policy) => (
                 "held.prune",
                 format!("{count} deletions wait for a person's sync"),
+                sync,
+            ),
+            Hold::Deletion(count, Asked::Protected) => (
+                "held.prune_protected",
+                format!(
+                    "{count} deletions wait for a person's sync: git cannot bring back what they hold"
+                ),
+                sync,
+            ),
+            Hold::Deletion(_, Asked::Budget { wanted, allowed }) => (
+                "held.prune_budget",
+                format!(
+                    "{wanted} objects left git and {allowed} may be deleted without a person; none is, until somebody syncs"
+                ),
                 sync,
             ),
             Hold::Skip => (
@@ -301,7 +315,7 @@ impl Life {
                 Phase::Queued(_) | Phase::Claiming(_) | Phase::Applying(_) | Phase::Leaving(_)
             )
             || matches!(&self.phase, Phase::Settling(plan) if !plan.waiting.is_empty())
-            || matches!(&self.phase, Phase::Holding(Hold::Deletion(_)))
+            || matches!(&self.phase, Phase::Holding(Hold::Deletion(..)))
             || self.unstepped.values().any(|why| {
                 !matches!(
                     why,

@@ -133,6 +133,7 @@ fn application(value: &Value, environments: Option<&Environments>) -> Vec<SpecEr
         new_commit: None,
         drift: None,
         deletion: None,
+        prune_budget: None,
     });
     let labelled = Environments::new(labelled.into_iter().collect());
     let environments = environments.unwrap_or(&labelled);

@@ -182,6 +182,23 @@ pub struct EnvironmentFile {
     #[serde(default)]
     #[schemars(schema_with = "deletion")]
     pub deletion: Option<String>,
+    /// How many deletions of one app go without a person.
+    #[serde(default)]
+    pub prune_budget: Option<PruneBudgetFile>,
+}
+
+/// `pruneBudget` of an environment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneBudgetFile {
+    /// So many objects, however few the app has.
+    #[serde(default)]
+    #[schemars(schema_with = "whole")]
+    pub objects: Option<u32>,
+    /// And so many of a hundred, when that is more.
+    #[serde(default)]
+    #[schemars(schema_with = "whole")]
+    pub percent: Option<u32>,
 }
 
 fn access(_: &mut SchemaGenerator) -> Schema {

@@ -5,7 +5,9 @@ use std::str::FromStr as _;
 
 use jiff::{SignedDuration, Timestamp};
 use lockstep_app::app::{App, AppKey, Destination, OnDelete, Retry, Revision, SyncOptions};
-use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy, NewCommitPolicy, Policy};
+use lockstep_app::policy::{
+    DecidedBy, DeletionPolicy, DriftPolicy, NewCommitPolicy, Policy, PruneBudget,
+};
 use lockstep_app::project::Scope;
 use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{Digest, GroupKind, Gvk, Health, Manifest, ObjectId, Uid, marks};
@@ -105,6 +107,7 @@ pub(crate) fn app() -> App {
             drift_by: DecidedBy::Both,
             deletion: DeletionPolicy::Prune,
             deletion_by: DecidedBy::Both,
+            prune_budget: PruneBudget::default(),
             allow_empty: false,
         },
         create_namespace: false,
@@ -335,6 +338,7 @@ pub(crate) fn seen(id: &ObjectId, fingerprint: Digest) -> Seen {
         health: Health::Healthy,
         fact: None,
         terminating: false,
+        protected: false,
         part_of: Some(marks::set_id("argocd", "shop")),
     }
 }

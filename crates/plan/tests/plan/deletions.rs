@@ -331,3 +331,66 @@ fn what_left_git_waits_while_another_app_may_be_taking_it_over() {
     case.others_looking = false;
     assert_eq!(case.told(), ["- ConfigMap shop/a: no longer in git"]);
 }
+
+#[test]
+fn what_git_cannot_bring_back_waits_for_a_person_though_policy_prunes() {
+    let mut case = gone(vec![namespace("else"), config_map("a"), config_map("tls")]);
+    case.seen("ConfigMap shop/tls").protected = true;
+    case.seen("Namespace else").protected = true;
+    let waits = "waits for a sync by a person, since git cannot bring back what it holds";
+    assert_eq!(
+        case.told(),
+        [
+            "- ConfigMap shop/a: no longer in git".to_owned(),
+            format!("- ConfigMap shop/tls: no longer in git; {waits}"),
+            format!("- Namespace else: no longer in git; {waits}"),
+        ]
+    );
+    case.deleted("Namespace else");
+    case.approved = [id("ConfigMap shop/tls")].into();
+    assert!(
+        case.told()
+            .iter()
+            .any(|line| *line == format!("- Namespace else: no longer in git; {waits}")),
+        "a kind is protected even where the object was not seen: {:?}",
+        case.told()
+    );
+}
+
+#[test]
+fn more_deletions_than_the_budget_wait_all_of_them_until_a_person_lets_them_through() {
+    let many: Vec<_> = (0..11).map(|n| config_map(&format!("c{n:02}"))).collect();
+    let mut case = gone(many.clone());
+    let told = case.told();
+    assert_eq!(told.len(), 11);
+    assert_eq!(
+        told[0],
+        "- ConfigMap shop/c00: no longer in git; waits for a sync by a person, since 11 objects would go and 10 may by themselves"
+    );
+    assert!(
+        told.iter().all(|line| line.contains("by a person")),
+        "{told:?}"
+    );
+    case.approved = case.inventory.entries.keys().cloned().collect();
+    assert!(!case.told().iter().any(|line| line.contains("by a person")));
+    case.approved.clear();
+    case.git = vec![many[0].clone()];
+    assert!(
+        case.plan().front.len() == 10,
+        "ten may go: {:?}",
+        case.told()
+    );
+}
+
+#[test]
+fn the_budget_does_not_hold_up_the_deletion_of_the_app_itself() {
+    let many: Vec<_> = (0..11).map(|n| config_map(&format!("c{n:02}"))).collect();
+    let mut case = gone(many);
+    case.mode = Mode::Leave;
+    case.app.on_delete = OnDelete::Cascade(Propagation::Foreground);
+    assert!(
+        !case.told().iter().any(|line| line.contains("by a person")),
+        "{:?}",
+        case.told()
+    );
+}

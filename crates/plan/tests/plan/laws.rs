@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_app::policy::{DeletionPolicy, DriftPolicy};
 use lockstep_manifest::{Digest, GroupKind, Health, Manifest, ObjectId, Uid};
-use lockstep_plan::{Action, DriftClock, KindView, Mode, Plan, Reason};
+use lockstep_plan::{Action, DriftClock, KindView, Mode, Plan, Reason, Waiting};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
@@ -252,7 +252,7 @@ proptest! {
     }
 }
 
-/// Time passes: what was applied becomes healthy, and a definition's kind is served.
+/// Time passes: what was applied becomes healthy, a definition's kind is served, a person lets deletions through.
 fn somebody_has_to_move(case: &mut Case, plan: &Plan) -> bool {
     let mut moved = false;
     for seen in case.observed.objects.values_mut() {
@@ -267,6 +267,11 @@ fn somebody_has_to_move(case: &mut Case, plan: &Plan) -> bool {
         let gk = GroupKind::new("example.org", kind);
         if case.observed.objects.contains_key(&id(&crd)) {
             moved |= case.kinds.remove(&gk).is_some();
+        }
+    }
+    for (step, waiting) in &plan.waiting {
+        if matches!(waiting, Waiting::Approval(_)) {
+            moved |= case.approved.insert(step.id.clone());
         }
     }
     moved && !plan.waiting.is_empty()

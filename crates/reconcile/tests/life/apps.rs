@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockstep_app::app::{App, AppKey, Destination, OnDelete, Retry, SyncOptions};
-use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy, NewCommitPolicy, Policy};
+use lockstep_app::policy::{
+    DecidedBy, DeletionPolicy, DriftPolicy, NewCommitPolicy, Policy, PruneBudget,
+};
 use lockstep_manifest::{Manifest, ObjectId, Uid, marks};
 use lockstep_reconcile::Order;
 use serde_json::{Value, json};
@@ -38,6 +40,7 @@ pub(crate) fn app(name: &str) -> App {
             drift_by: DecidedBy::Both,
             deletion: DeletionPolicy::Prune,
             deletion_by: DecidedBy::Both,
+            prune_budget: PruneBudget::default(),
             allow_empty: false,
         },
         create_namespace: false,

@@ -266,6 +266,14 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "Something is to be deleted, and the environment wants a person to let that through.",
     ),
     (
+        "held.prune_budget",
+        "More objects left git than may be deleted without a person (pruneBudget, 10 or a quarter): none is deleted until somebody syncs.",
+    ),
+    (
+        "held.prune_protected",
+        "Something left git that git cannot bring back: a Namespace, a volume, a CRD, a StatefulSet, a TLS Secret, or what carries lockstep.dev/protect. A person lets it go.",
+    ),
+    (
         "held.prune_off",
         "Something is no longer in git, and policy or Prune=false keeps it.",
     ),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_api::plan::{FieldDiff, LeftAlone, PlanStep, PlanView, StepAction};
-use lockstep_plan::{Action, Plan, Reason, Step, Unstepped, Waiting};
+use lockstep_plan::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
 use lockstep_reconcile::view::AppView;
 
 use super::{count, git_places, object_ref, side};
@@ -98,7 +98,13 @@ fn waits_for(on: &Waiting) -> String {
         Waiting::Served(gvk) => format!("the kind {gvk} to be served"),
         Waiting::Retry(at) => format!("the next try at {}", at.strftime("%H:%M:%S")),
         Waiting::Others => "every app of the repository to be rendered".to_owned(),
-        Waiting::Approval => "a person to let it through".to_owned(),
+        Waiting::Approval(Asked::Policy) => "a person to let it through".to_owned(),
+        Waiting::Approval(Asked::Protected) => {
+            "a person to let it through: git cannot bring back what it holds".to_owned()
+        }
+        Waiting::Approval(Asked::Budget { wanted, allowed }) => format!(
+            "a person to let it through: {wanted} objects would go, {allowed} may by themselves"
+        ),
         Waiting::HealAt(at) => format!("{}, when drift is put back", at.strftime("%H:%M:%S")),
     }
 }

@@ -8,7 +8,9 @@ use lockstep_manifest::fields::Writer;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::yaml::{Limits, read_objects};
 use lockstep_manifest::{Gvk, Health, Place, Uid};
-use lockstep_plan::{Action, FieldChange, Plan, Reason, Side, Step, Unstepped, Waiting, Wanted};
+use lockstep_plan::{
+    Action, Asked, FieldChange, Plan, Reason, Side, Step, Unstepped, Waiting, Wanted,
+};
 use lockstep_reconcile::view::{
     AppView, DriftField, DriftObject, OperationPhase, OperationView, Outcome, ResultView, Strip,
     SyncStatus, Why, Word,
@@ -237,7 +239,7 @@ pub(crate) fn held() -> AppView {
         ],
         waiting: vec![(
             step("ConfigMap", "search-old", prune, Reason::Gone, Vec::new()),
-            Waiting::Approval,
+            Waiting::Approval(Asked::Policy),
         )],
         unstepped: BTreeMap::from([
             (id("Service", "search"), Unstepped::InSync),

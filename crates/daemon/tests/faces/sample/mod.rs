@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lockstep_app::app::Revision;
 use lockstep_app::config::{Access, Config, Environment, Environments};
-use lockstep_app::policy::{DecidedBy, Policy};
+use lockstep_app::policy::{DecidedBy, Policy, PruneBudget};
 use lockstep_app::{AppKey, DeletionPolicy, DriftPolicy, NewCommitPolicy};
 use lockstep_daemon::board::{Board, Command, Faces, RepositoryView};
 use lockstep_manifest::{Digest, Health, ObjectId, Sensitive, Uid};
@@ -192,6 +192,7 @@ pub(crate) fn app(env: &str, name: &str) -> AppView {
             drift_by: DecidedBy::Environment,
             deletion: DeletionPolicy::Approve,
             deletion_by: DecidedBy::Environment,
+            prune_budget: PruneBudget::default(),
             allow_empty: false,
         }),
         conditions: Vec::new(),
@@ -245,6 +246,7 @@ pub(crate) fn config(access: Access) -> Config {
         new_commit: Some(new_commit),
         drift: Some(drift),
         deletion: Some(DeletionPolicy::Approve),
+        prune_budget: None,
     };
     config.environments = Environments::new(vec![
         environment("dev", NewCommitPolicy::Apply, DriftPolicy::Heal),
