@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use lockstep_app::{Source, SourceType};
-use lockstep_render::{Limits, print, render};
+use lockstep_render::{Forest, Limits, print_on, render_alone};
 use lockstep_tree::Tree;
 
 fn main() -> ExitCode {
@@ -17,11 +17,15 @@ fn main() -> ExitCode {
             path: path.as_str().to_owned(),
             kind: SourceType::Kustomize(Box::default()),
         };
-        let rendered = render(&source, &tree, &Limits::default())?;
+        let threads = std::thread::available_parallelism()?.get();
+        let forest = Forest::of(tree).on_threads(threads);
+        let rendered = render_alone(&source, &forest, &Limits::default())?;
         for warning in &rendered.warnings {
             writeln!(std::io::stderr(), "{warning}")?;
         }
-        Ok(print(&rendered))
+        let text = print_on(&rendered, threads);
+        std::mem::forget(rendered);
+        Ok(text)
     };
     match run() {
         Ok(text) if std::io::stdout().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ pub mod kustomize;
 mod limits;
 mod parsed;
 mod reading;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub struct Forest {
     pub bases: BTreeMap<Base, Tree>,
     /// Files that were read for others.
     pub parsed: Arc<Parsed>,
+    /// Threads that one rendering may use; the answer is the same with any number. Whoever renders many sources at
+    /// once does better with one for each.
+    pub threads: usize,
 }
 
 impl Forest {
@@ -88,7 +92,15 @@ impl Forest {
             own,
             bases: BTreeMap::new(),
             parsed: Arc::new(Parsed::new(0)),
+            threads: 1,
         }
+    }
+
+    /// The same, rendered on so many threads.
+    #[must_use]
+    pub fn on_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// The same, with files that were read for others and may be read for them.
@@ -309,17 +321,23 @@ fn built(
 
 /// The text that `kustomize build` prints for what was rendered.
 pub fn print(rendered: &Rendered) -> String {
-    if rendered.odd.is_empty() {
+    print_on(rendered, 1)
+}
+
+/// The same text, made on so many threads.
+pub fn print_on(rendered: &Rendered, threads: usize) -> String {
+    if rendered.odd.is_empty() && threads < 2 {
         return print_manifests(&rendered.manifests);
     }
+    let manifests = rendered.manifests.iter().enumerate().collect();
     let texts =
-        rendered
-            .manifests
-            .iter()
-            .enumerate()
-            .map(|(at, manifest)| match rendered.odd.get(&at) {
+        threads::each(
+            threads,
+            manifests,
+            |(at, manifest): (usize, &Manifest)| match rendered.odd.get(&at) {
                 Some(value) => print_value(value),
                 None => print_manifests(std::slice::from_ref(manifest)),
-            });
-    texts.collect::<Vec<_>>().join("---\n")
+            },
+        );
+    texts.join("---\n")
 }

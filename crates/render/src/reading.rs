@@ -1,8 +1,10 @@
 //! The only way rendering looks at files: within limits, and remembering where it looked.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use lockstep_app::app::Base;
@@ -13,6 +15,7 @@ use lockstep_tree::{Entry, Found, RelPath, Tree};
 use crate::error::RenderError;
 use crate::limits::Limits;
 use crate::parsed::Key;
+use crate::threads;
 use crate::{Forest, Need};
 
 pub(crate) struct Reading<'t> {
@@ -29,7 +32,12 @@ pub(crate) struct Reading<'t> {
     bytes: usize,
     values: usize,
     folders: usize,
+    /// Files that were read ahead.
+    ahead: HashMap<Key, (Vec<Node>, usize)>,
 }
+
+/// Text that is read ahead at once: what it becomes waits in memory, before any limit on all files could be met.
+const AHEAD: usize = 32 << 20;
 
 impl<'t> Reading<'t> {
     pub(crate) fn new(forest: &'t Forest, limits: &'t Limits) -> Self {
@@ -45,6 +53,7 @@ impl<'t> Reading<'t> {
             bytes: 0,
             values: 0,
             folders: 0,
+            ahead: HashMap::new(),
         }
     }
 
@@ -194,6 +203,42 @@ impl<'t> Reading<'t> {
         Ok(())
     }
 
+    /// How many threads there are for this.
+    pub(crate) fn threads(&self) -> usize {
+        self.forest.threads
+    }
+
+    /// Reads files that will be asked for, on all threads. What cannot be read is left for whoever asks, who knows what
+    /// to say about it; and that somebody looked here is for them to remember, too.
+    pub(crate) fn read_ahead(&mut self, paths: &[RelPath], dialect: Dialect) {
+        if self.threads() < 2 {
+            return;
+        }
+        let tree = self.tree;
+        let limits = &self.limits.yaml;
+        let budget = AtomicUsize::new(AHEAD);
+        let wanted = paths
+            .iter()
+            .map(|path| (path, Arc::from(self.name(path))))
+            .collect();
+        let read = |(path, name): (&RelPath, Arc<str>)| {
+            let found = tree.find(path).ok()?.filter(Found::is_file)?;
+            let text = tree.read(path).ok()??;
+            let left = |left: usize| left.checked_sub(text.len());
+            budget.fetch_update(Relaxed, Relaxed, left).ok()?;
+            let documents = yaml::read(&text, dialect, &name, limits).ok()?;
+            let hash = found.hash;
+            let key = Key {
+                hash,
+                dialect,
+                name,
+            };
+            Some((key, (documents, text.len())))
+        };
+        let read = threads::each(self.threads(), wanted, read);
+        self.ahead.extend(read.into_iter().flatten());
+    }
+
     /// The documents of a file, read now or for somebody before; none when there is no file.
     pub(crate) fn documents(
         &mut self,
@@ -215,6 +260,10 @@ impl<'t> Reading<'t> {
         let file = if let Some(file) = known {
             self.count_bytes(file.size, path)?;
             file
+        } else if let Some((documents, size)) = self.ahead.remove(&key) {
+            self.count_bytes(size, path)?;
+            let limits = &self.limits.yaml;
+            self.forest.parsed.put(key, documents, size, limits)
         } else {
             let Some(text) = self.file(path, named)? else {
                 return Ok(None);

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use lockstep_app::{Source, SourceType};
-use lockstep_render::{Forest, Limits, Parsed, print, render_alone};
+use lockstep_render::{Forest, Limits, Parsed, print_on, render_alone};
 use lockstep_tree::{BlobError, Blobs, Entry, EntryKind, ObjectHash, RelPath, Tree};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -139,20 +139,26 @@ impl Shuffled {
 type Outcome = Result<(String, Vec<RelPath>, Vec<String>, String), String>;
 
 fn outcome(case: &Case, tree: &Tree, parsed: &Arc<Parsed>) -> Outcome {
+    outcome_on(1, case, tree, parsed)
+}
+
+fn outcome_on(threads: usize, case: &Case, tree: &Tree, parsed: &Arc<Parsed>) -> Outcome {
     let source = Source {
         remote: "https://git.example.com/shop".parse().expect("an address"),
         target: String::new(),
         path: case.path.clone(),
         kind: SourceType::Kustomize(Box::default()),
     };
-    let forest = Forest::of(tree.clone()).sharing(Arc::clone(parsed));
+    let forest = Forest::of(tree.clone())
+        .sharing(Arc::clone(parsed))
+        .on_threads(threads);
     match render_alone(&source, &forest, &Limits::default()) {
         Ok(rendered) => {
             let manifests = rendered.manifests.iter();
             let leaves = manifests.flat_map(|manifest| manifest.places().leaves());
             let places: Vec<_> = leaves.map(|leaf| (leaf.pointer, leaf.places)).collect();
             Ok((
-                print(&rendered),
+                print_on(&rendered, threads),
                 rendered.read.iter().cloned().collect(),
                 rendered.warnings,
                 format!("{places:?}"),
@@ -266,7 +272,7 @@ proptest! {
         let shared = Arc::new(Parsed::new(Parsed::BYTES));
         let all: Vec<Outcome> = std::thread::scope(|scope| {
             let running: Vec<_> = (0..threads)
-                .map(|_| scope.spawn(|| outcome(&case, &tree, &shared)))
+                .map(|_| scope.spawn(|| outcome_on(threads, &case, &tree, &shared)))
                 .collect();
             running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
@@ -282,7 +288,10 @@ fn every_case_of_the_corpus_is_the_same_from_a_shared_store() {
     for round in 0..2 {
         for case in corpus() {
             let tree = Shuffled::tree(&case.files, round);
-            assert_eq!(outcome(case, &tree, &shared), plain(case), "{}", case.name);
+            let want = plain(case);
+            assert_eq!(outcome(case, &tree, &shared), want, "{}", case.name);
+            let own = Arc::new(Parsed::new(0));
+            assert_eq!(outcome_on(3, case, &tree, &own), want, "{}", case.name);
         }
     }
     assert!(!shared.is_empty());

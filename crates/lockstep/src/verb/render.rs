@@ -4,7 +4,7 @@ mod provenance;
 
 use lockstep_app::Fault;
 use lockstep_app::app::{Directory, Source, SourceType};
-use lockstep_render::{Limits, print, render};
+use lockstep_render::{Forest, Limits, print_on, render_alone};
 use lockstep_tree::Tree;
 
 use crate::cli::{Output, RenderArgs};
@@ -52,7 +52,9 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
             SourceType::Detect
         },
     };
-    let rendered = render(&source, &tree, &Limits::default())
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let forest = Forest::of(tree).on_threads(threads);
+    let rendered = render_alone(&source, &forest, &Limits::default())
         .map_err(|error| failure(&directory, &error.fault()))?;
     for warning in &rendered.warnings {
         screen.err(&format!("warning: {warning}\n"));
@@ -61,7 +63,7 @@ pub(super) fn run(args: &RenderArgs, screen: &Screen) -> Result<Exit, Failure> {
         screen.err(&format!("warning: {directory} renders to nothing\n"));
     }
     match (args.output, args.provenance) {
-        (Output::Text, false) => screen.raw(&print(&rendered)),
+        (Output::Text, false) => screen.raw(&print_on(&rendered, threads)),
         (Output::Text, true) => screen.raw(&provenance::text(&rendered, screen.arrow_back())),
         (Output::Json, false) => screen.raw(&format!("{}\n", provenance::list(&rendered))),
         (Output::Json, true) => screen.raw(&format!("{}\n", provenance::table(&rendered))),

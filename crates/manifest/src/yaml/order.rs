@@ -7,26 +7,26 @@ use std::cmp::Ordering;
 /// Source: `keyList.Less` of yaml.v2. It is **not transitive** (`v10` < `v1beta1` < `v2` < `v10`), and the reference
 /// prints such maps in another order from run to run; see [`sorted`].
 pub fn compare(a: &str, b: &str) -> Ordering {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    for (i, (&x, &y)) in a.iter().zip(&b).enumerate() {
+    let (mut left, mut right) = (a.chars(), b.chars());
+    for i in 0.. {
+        let (x, y) = match (left.next(), right.next()) {
+            (Some(x), Some(y)) => (x, y),
+            (x, y) => return x.is_some().cmp(&y.is_some()),
+        };
         if x == y {
             continue;
         }
-        let (x_letter, y_letter) = (x.is_alphabetic(), y.is_alphabetic());
-        if x_letter && y_letter {
-            return x.cmp(&y);
-        }
-        if x_letter || y_letter {
-            return if x_letter {
-                Ordering::Greater
-            } else {
-                Ordering::Less
-            };
-        }
-        return numbers(&a, &b, i);
+        return match (x.is_alphabetic(), y.is_alphabetic()) {
+            (true, true) => x.cmp(&y),
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) => {
+                let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+                numbers(&a, &b, i)
+            }
+        };
     }
-    a.len().cmp(&b.len())
+    Ordering::Equal
 }
 
 /// Neither rune at `i` is a letter: the runs of digits from there, as numbers.
@@ -65,6 +65,11 @@ fn numbers(left: &[char], right: &[char], i: usize) -> Ordering {
 /// the comparison has cycles come out the same every time. (The standard library's sort may panic on such.)
 pub fn sorted<T>(mut items: Vec<(&str, T)>) -> Vec<(&str, T)> {
     items.sort_by(|a, b| a.0.cmp(b.0));
+    // Of letters alone, which most are, the byte order is the one.
+    let plain = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if items.iter().all(|(key, _)| plain(key)) {
+        return items;
+    }
     let mut runs: Vec<Vec<(&str, T)>> = items.into_iter().map(|item| vec![item]).collect();
     while runs.len() > 1 {
         let mut merged = Vec::with_capacity(runs.len().div_ceil(2));

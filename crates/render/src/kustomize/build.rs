@@ -25,6 +25,7 @@ use super::{
 };
 use crate::error::RenderError;
 use crate::reading::Reading;
+use crate::threads;
 
 pub(crate) struct Build<'r, 't> {
     pub(crate) reading: &'r mut Reading<'t>,
@@ -110,15 +111,21 @@ impl<'r, 't> Build<'r, 't> {
             })
         });
         order::sort(&mut resources, file.sort.as_ref());
-        resources
-            .into_iter()
-            .map(|resource| self.object(resource))
-            .collect()
+        let metadata = &self.metadata;
+        let threads = self.reading.threads();
+        threads::each(threads, resources, |resource| {
+            Self::object(metadata, resource)
+        })
+        .into_iter()
+        .collect()
     }
 
     /// The object as it is printed, and its value where an API server would not take that.
-    fn object(&self, mut resource: Resource) -> Result<(Manifest, Option<Value>), RenderError> {
-        self.metadata.write(&mut resource)?;
+    fn object(
+        metadata: &Metadata,
+        mut resource: Resource,
+    ) -> Result<(Manifest, Option<Value>), RenderError> {
+        metadata.write(&mut resource)?;
         let not_written = |place: &Place, what: String| {
             RenderError::invalid_hint(
                 place,
@@ -177,6 +184,11 @@ impl<'r, 't> Build<'r, 't> {
             }
         }
         let mut needed = None;
+        let paths = file.resources.iter();
+        let paths: Vec<RelPath> = paths
+            .filter_map(|entry| here.folder.join(&entry.text).ok())
+            .collect();
+        self.reading.read_ahead(&paths, Dialect::Kustomize);
         for entry in &file.resources {
             match self.resource(here, entry, all) {
                 // The others may name repositories of their own: all of them are asked for at once.
