@@ -264,6 +264,21 @@ impl World {
         .await
     }
 
+    /// Waits until the record says what the server answered for every object: from then on nothing is to be written.
+    pub async fn noted(&self, name: &str) -> Result<Value> {
+        let says = |record: &Value| {
+            let entries = record["entries"].as_array();
+            entries.is_some_and(|all| all.iter().all(|entry| entry["seen"].is_string()))
+        };
+        let what = "what was answered";
+        self.kube
+            .until("Record", &self.apps, name, what, |record| {
+                record.is_some_and(says)
+            })
+            .await?
+            .context("it was just there")
+    }
+
     /// Waits until a condition of this type has a message with this text in it.
     pub async fn condition(&self, name: &str, kind: &str, text: &str) -> Result<Value> {
         self.app(name, &format!("a condition {kind} with {text:?}"), |app| {

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use lockstep_app::App;
 use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy};
 use lockstep_app::project::Scope;
-use lockstep_manifest::kinds::is_protected;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId};
 use serde_json::json;
@@ -325,8 +324,8 @@ impl Making<'_> {
         // Who deletes an Application that has the finalizer has decided, as in Argo CD; only an environment asks again.
         let asks = !leaving || self.app.policy.deletion_by != DecidedBy::Application;
         let by_policy = asks && self.app.policy.deletion == DeletionPolicy::Approve;
-        let protected =
-            !leaving && seen.map_or_else(|| is_protected(&id.group_kind()), |seen| seen.protected);
+        // What is not there any more is only confirmed to be gone.
+        let protected = !leaving && seen.is_some_and(|seen| seen.protected);
         let asked = match (by_policy, protected) {
             (true, _) => Some(Asked::Policy),
             (false, true) => Some(Asked::Protected),
@@ -344,9 +343,10 @@ impl Making<'_> {
     /// More deletions than the budget allows are not made by themselves: none of them, since nobody knows which were
     /// meant.
     fn keep_to_budget(&mut self) {
-        let approved = self.facts.approved;
+        let (approved, observed) = (self.facts.approved, self.observed);
         let goes = |step: &Step| {
             step.reason == Reason::Gone
+                && observed.objects.contains_key(&step.id)
                 && matches!(step.action, Action::Prune { .. })
                 && !approved.contains(&step.id)
         };

@@ -409,6 +409,9 @@ impl Life {
             self.record.spec.clone_from(&slot.spec);
             self.record.bases.clone_from(&slot.bases);
             self.record.dirty = true;
+            // What is applied before that is written down has to be claimed: the record names another commit.
+            let all = self.inventory.entries.keys().cloned();
+            self.record.unsaid.extend(all);
         }
     }
 

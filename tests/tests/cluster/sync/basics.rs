@@ -94,6 +94,7 @@ async fn a_commit_changes_the_object_in_place_and_takes_away_what_it_leaves_out(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_changes_nothing_of_the_app_writes_only_its_status_once() -> Result<()> {
     let world = settled("noop", &[config_map("front", "1")]).await?;
+    world.noted(APP).await?;
     polled(&world, 2).await?;
     let mark = world.mark().await?;
     let revision = world
@@ -113,6 +114,7 @@ async fn a_commit_that_changes_nothing_of_the_app_writes_only_its_status_once() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_settled_app_asks_git_and_nothing_else() -> Result<()> {
     let world = settled("idle", &[config_map("front", "1"), config_map("back", "1")]).await?;
+    world.noted(APP).await?;
     polled(&world, 2).await?;
     let mark = world.mark().await?;
     polled(&world, 3).await?;
