@@ -104,7 +104,8 @@ impl Blobs for Directory {
             return Err(too_large(about.len()));
         }
         // The file may have grown since: what is read is bounded all the same.
-        let mut bytes = Vec::new();
+        let expected = usize::try_from(about.len()).unwrap_or(limit).min(limit);
+        let mut bytes = Vec::with_capacity(expected + 1);
         let file = fs::File::open(&path).map_err(unreadable)?;
         file.take(limit as u64 + 1)
             .read_to_end(&mut bytes)

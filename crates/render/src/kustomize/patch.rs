@@ -156,13 +156,16 @@ impl Source {
                 "write a part of the object, or a list of operations",
             )
         };
-        let list = self
-            .documents(build, Dialect::Kubectl)
-            .is_ok_and(|documents| {
-                documents
-                    .first()
-                    .is_some_and(|first| first.as_list().is_some())
-            });
+        // A text that begins with a letter is a map, and need not be read to know that.
+        let list = !self.text.first().is_some_and(u8::is_ascii_alphabetic);
+        let list = list
+            && self
+                .documents(build, Dialect::Kubectl)
+                .is_ok_and(|documents| {
+                    documents
+                        .first()
+                        .is_some_and(|first| first.as_list().is_some())
+                });
         if list {
             return self.operations(build).map(Said::Json);
         }
