@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lockstep_app::{App, Blame, Fault};
 use lockstep_manifest::ObjectId;
-use lockstep_plan::{Action, Failure, NOT_OURS, Reason, Seen, Step};
+use lockstep_plan::{Action, Failure, NOT_OURS, Plan, Reason, Seen, Step};
 
 use crate::cluster::{LOST, NOTE, entry_of, forget_instance, recreated};
 use crate::event::{Effect, Outcome, World};
@@ -50,7 +50,7 @@ impl Life {
                             forget_instance(entry);
                         }
                     }
-                    if self.may_write(world) {
+                    if self.may_write(world) && !self.lost_one_of(&plan) {
                         effects.push(Effect::Apply {
                             turn: self.turn,
                             steps: plan.front.clone(),
@@ -85,6 +85,20 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// Did an object go away that is to be changed and stands in the record with its uid? To make it again is another
+    /// plan, with another record: after a crash nobody would know the new one as ours.
+    fn lost_one_of(&self, plan: &Plan) -> bool {
+        plan.front.iter().any(|step| {
+            matches!(step.reason, Reason::Update | Reason::Heal)
+                && !self.observed.objects.contains_key(&step.id)
+                && self
+                    .inventory
+                    .entries
+                    .get(&step.id)
+                    .is_some_and(|entry| entry.uid.is_some())
+        })
     }
 
     /// Does nothing stand against all writes: a lost lease, a frozen source, an impossible spec, a pause?

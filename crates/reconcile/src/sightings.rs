@@ -153,6 +153,15 @@ impl Life {
 
     /// Starts the clocks of drift that nobody told us about as such: what changed while we were not there.
     pub(crate) fn notice_drift(&mut self, slot: &Slot, world: &World<'_>) {
+        let left: Vec<ObjectId> = self
+            .drift
+            .keys()
+            .filter(|id| slot.desired.get(id).is_none())
+            .cloned()
+            .collect();
+        for id in left {
+            self.forget_drift(&id); // it left git: what became of it is the plan's to say
+        }
         let drifted: Vec<ObjectId> = slot
             .desired
             .objects
