@@ -175,6 +175,10 @@ impl Server {
             }
             return;
         }
+        self.remove_with_content(id);
+    }
+
+    fn remove_with_content(&mut self, id: &ObjectId) {
         self.remove(id);
         let content: Vec<ObjectId> = self
             .objects
@@ -197,7 +201,7 @@ impl Server {
         };
         stored.stays = false;
         if stored.terminating {
-            self.remove(id);
+            self.remove_with_content(id);
         }
     }
 
