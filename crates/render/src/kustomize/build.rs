@@ -275,10 +275,9 @@ impl<'r, 't> Build<'r, 't> {
             images::set_replicas(all, replica, &mut self.spent)?;
             self.changed(all, &by("ReplicaCountTransformer"))?;
         }
-        for image in &file.images {
-            images::set_image(all, image, &mut self.spent)?;
-            self.changed(all, &by("ImageTagTransformer"))?;
-        }
+        images::set_images(self, all, &file.images, |build, all| {
+            build.changed(all, &by("ImageTagTransformer"))
+        })?;
         if !file.replacements.is_empty() {
             replacements::run(self, here, &file.replacements, all)?;
             self.changed(all, &by("ReplacementTransformer"))?;

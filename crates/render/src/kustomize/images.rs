@@ -3,7 +3,7 @@
 use lockstep_manifest::yaml::{Content, Node};
 use regex::Regex;
 
-use super::build::Accumulated;
+use super::build::{Accumulated, Build};
 use super::config::Which;
 use super::entries::{Image, Replica};
 use super::fieldspec::{FieldSpec, Make};
@@ -11,49 +11,111 @@ use super::names::set_text;
 use super::spent::{Spent, VALUE};
 use crate::error::RenderError;
 
-/// An entry of `images`, over the fields that the configuration names.
-pub(crate) fn set_image(
+/// Entries of `images`, over the fields that the configuration names; `each` is called after each of them.
+pub(crate) fn set_images(
+    build: &mut Build<'_, '_>,
     all: &mut Accumulated,
-    image: &Image,
-    spent: &mut Spent,
+    images: &[Image],
+    each: impl Fn(&mut Build<'_, '_>, &mut Accumulated) -> Result<(), RenderError>,
 ) -> Result<(), RenderError> {
+    let Some(first) = images.first() else {
+        return Ok(());
+    };
     let specs = all.config.specs(Which::Images);
-    set_image_in(all, image, &specs, spent)
-}
-
-/// Sets an image in every `containers` and `initContainers` at any depth, and in the fields.
-///
-/// Both walks run, so that `tagSuffix` is added twice to the usual workloads, as in the reference.
-pub(crate) fn set_image_in(
-    all: &mut Accumulated,
-    image: &Image,
-    specs: &[FieldSpec],
-    spent: &mut Spent,
-) -> Result<(), RenderError> {
-    // The name is taken as a regular expression, as in the reference: `.` is any character.
-    let pattern = format!(
-        "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
-        image.name
-    );
-    let pattern = spent.regex(&pattern, &image.place)?;
-    for resource in all.resources.list_mut() {
-        if resource.kind() == "CustomResourceDefinition" {
-            continue;
-        }
-        spent.look(1 + specs.len() / 16, &image.place)?;
-        everywhere(&mut resource.node, image, &pattern, spent)?;
-        let gvk = resource.gvk();
-        for spec in specs.iter().filter(|spec| gvk.is_selected_by(&spec.gvk)) {
-            // Nothing is made: an image that is not there has no name that could match.
-            spec.each(
-                &mut resource.node,
-                Make::Nothing,
-                &image.place,
-                &mut |node| change(node, image, &pattern, spent),
-            )?;
-        }
+    build
+        .spent
+        .look(all.resources.len() * (1 + specs.len() / 16), &first.place)?;
+    let fields = Fields::of(all, specs);
+    for image in images {
+        fields.set(all, image, &mut build.spent)?;
+        each(build, all)?;
     }
     Ok(())
+}
+
+/// The objects that have any field for an image. An image changes texts, so it stays the same for all of them.
+pub(crate) struct Fields {
+    specs: Vec<FieldSpec>,
+    /// Where the object is, and which of the specifications are for it.
+    objects: Vec<(usize, Vec<usize>)>,
+}
+
+impl Fields {
+    pub(crate) fn of(all: &mut Accumulated, specs: Vec<FieldSpec>) -> Self {
+        let mut objects = Vec::new();
+        for (at, resource) in all.resources.list_mut().iter_mut().enumerate() {
+            if resource.kind() == "CustomResourceDefinition" {
+                continue;
+            }
+            let gvk = resource.gvk();
+            let place = resource.place().clone();
+            let mut has = |spec: &FieldSpec| {
+                let mut found = false;
+                let walked = spec.each(&mut resource.node, Make::Nothing, &place, &mut |_| {
+                    found = true;
+                    Ok(())
+                });
+                // Whoever sets an image there is the one to say what is wrong.
+                found || walked.is_err()
+            };
+            let mine = specs.iter().enumerate();
+            let mine = mine.filter(|(_, spec)| gvk.is_selected_by(&spec.gvk) && has(spec));
+            let mine: Vec<usize> = mine.map(|(at, _)| at).collect();
+            if !mine.is_empty() || has_containers(&resource.node) {
+                objects.push((at, mine));
+            }
+        }
+        Self { specs, objects }
+    }
+
+    /// Sets an image in every `containers` and `initContainers` at any depth, and in the fields.
+    ///
+    /// Both walks run, so that `tagSuffix` is added twice to the usual workloads, as in the reference.
+    pub(crate) fn set(
+        &self,
+        all: &mut Accumulated,
+        image: &Image,
+        spent: &mut Spent,
+    ) -> Result<(), RenderError> {
+        // The name is taken as a regular expression, as in the reference: `.` is any character.
+        let pattern = format!(
+            "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
+            image.name
+        );
+        let pattern = spent.regex(&pattern, &image.place)?;
+        let list = all.resources.list_mut();
+        for (at, specs) in &self.objects {
+            let Some(resource) = list.get_mut(*at) else {
+                continue;
+            };
+            spent.look(1 + specs.len() / 16, &image.place)?;
+            everywhere(&mut resource.node, image, &pattern, spent)?;
+            for spec in specs.iter().filter_map(|spec| self.specs.get(*spec)) {
+                // Nothing is made: an image that is not there has no name that could match.
+                spec.each(
+                    &mut resource.node,
+                    Make::Nothing,
+                    &image.place,
+                    &mut |node| change(node, image, &pattern, spent),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_containers(key: &str) -> bool {
+    matches!(key, "containers" | "initContainers")
+}
+
+fn has_containers(node: &Node) -> bool {
+    match &node.content {
+        Content::Scalar(_) => false,
+        Content::List(items) => items.iter().any(has_containers),
+        Content::Map(pairs) => pairs
+            .iter()
+            .any(|pair| is_containers(&pair.key.text) || has_containers(&pair.value)),
+    }
 }
 
 // As deep as the reader lets a document be.
@@ -72,7 +134,7 @@ fn everywhere(
         }
         Content::Map(pairs) => {
             for pair in pairs {
-                if matches!(pair.key.text.as_str(), "containers" | "initContainers")
+                if is_containers(&pair.key.text)
                     && let Some(items) = pair.value.as_list_mut()
                 {
                     for item in items {

@@ -225,7 +225,7 @@ fn transform(
                 return Ok(());
             };
             let image = entries::image(image, "imageTag")?;
-            images::set_image_in(all, &image, &specs_of(node)?, &mut build.spent)
+            images::Fields::of(all, specs_of(node)?).set(all, &image, &mut build.spent)
         }
         "NamespaceTransformer" => {
             check(
