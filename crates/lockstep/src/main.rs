@@ -28,6 +28,10 @@ use crate::screen::Screen;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A heap of many small values fills huge pages by a third: with 300 apps they take 110 MiB where 60 do. Where that
+    // is not to be had, memory is all it costs.
+    #[cfg(target_os = "linux")]
+    let _fewer = rustix::thread::disable_transparent_huge_pages(true);
     // Whoever opens a TLS connection without a provider panics, so it comes before everything. It fails only when
     // there is one already, which is as good.
     let _installed = rustls::crypto::ring::default_provider().install_default();

@@ -12,8 +12,9 @@ use super::say;
 use super::watch::Watch;
 use crate::World;
 
-/// How long the Applications have to be silent before the quiet begins.
-const BEFORE: Duration = Duration::from_secs(5);
+/// How long Applications and records have to be silent before the quiet begins: what a sync was answered with is written
+/// down ten seconds after it.
+const BEFORE: Duration = Duration::from_secs(12);
 
 /// Looks at the daemon while nothing happens.
 #[expect(clippy::cast_precision_loss, reason = "counts of a few thousands")]
@@ -26,7 +27,13 @@ pub async fn measure(
     let Some(pid) = world.daemon.as_ref().map(crate::daemon::Daemon::pid) else {
         return Ok(());
     };
-    let mut watch = Watch::open(&world.plane.address, &["Application"], &world.apps, "").await?;
+    let mut watch = Watch::open(
+        &world.plane.address,
+        &["Application", "Record"],
+        &world.apps,
+        "",
+    )
+    .await?;
     watch.silence(BEFORE).await?;
     say(&format!(
         "{} quiet seconds with {} apps",

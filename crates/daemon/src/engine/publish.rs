@@ -28,6 +28,8 @@ const RUNNING: Duration = Duration::from_secs(2);
 /// A commit that changed nothing here is told of when there is time: one push makes it news for every app of its
 /// repository, and the next push follows soon. Changing an Application costs an API server as much as two objects.
 const NO_HURRY: Duration = Duration::from_secs(10);
+/// An app whose turn to sync has not come has nothing to tell yet, and soon will.
+const QUEUED: Duration = Duration::from_mins(1);
 /// Statuses that are on their way at once. Objects share the API server with them, and matter more.
 const IN_FLIGHT: usize = 16;
 /// The same for those that nobody waits for.
@@ -130,7 +132,7 @@ impl Publication {
             .as_ref()
             .is_some_and(|why| why.code == "syncing.queued");
         let (wait, hurry) = if is_queued {
-            (NO_HURRY, false)
+            (QUEUED, false)
         } else if runs {
             (RUNNING, false)
         } else if moved && !settles {
