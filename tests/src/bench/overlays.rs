@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 /// Files of a tree: path and contents.
 pub type Files = Vec<(String, String)>;
 
-/// A base of `objects` objects in files of ten, and an overlay in the folder `overlay` over it: prefix, namespace,
-/// labels with selectors, annotations, images, a patch for all Deployments, one for each tenth object by its name, a
-/// JSON patch, and a generator for each fiftieth. Of ten objects four are Deployments, three Services, two ConfigMaps
-/// and one is an Ingress.
+/// A base of `objects` objects, and an overlay in the folder `overlay` over it.
+///
+/// The base has sets of four in a file each: a Deployment with its tier as a label, a Service, a ConfigMap of two keys
+/// and a ServiceAccount; and a generator for each fifty objects. The overlay sets prefix, namespace, two labels with
+/// selectors and 20 images, merges into each generated ConfigMap, has a JSON patch for every Deployment and a
+/// strategic merge for one tier of seven.
 pub fn overlay(objects: usize) -> Files {
     let mut files = base(objects);
     files.push((
@@ -30,20 +32,28 @@ pub fn many(overlays: usize, objects: usize) -> Files {
     files
 }
 
+/// Objects of one set.
+const SET: usize = 4;
+
+/// Images that the overlay names; the base uses each.
+const IMAGES: usize = 20;
+
 fn base(objects: usize) -> Files {
     let mut files = Files::new();
     let mut names = String::new();
-    for (file, first) in (0..objects).step_by(10).enumerate() {
-        let texts: Vec<String> = (first..objects.min(first + 10)).map(object).collect();
-        files.push((format!("base/part-{file}.yaml"), texts.join("---\n")));
-        let _ = writeln!(names, "- part-{file}.yaml");
+    for first in (0..objects).step_by(SET) {
+        let set = first / SET;
+        let texts = (first..objects.min(first + SET)).map(object);
+        let texts: Vec<String> = texts.collect();
+        files.push((format!("base/set-{set}.yaml"), texts.join("---\n")));
+        let _ = writeln!(names, "- set-{set}.yaml");
     }
     let mut kustomization = format!("{HEAD}resources:\n{names}configMapGenerator:\n");
     for at in 0..generators(objects) {
+        let port = 8000 + at;
         let _ = writeln!(
             kustomization,
-            "- name: settings-{at}\n  literals: [LEVEL=info, PORT=\"{}\"]",
-            8000 + at
+            "- name: settings-{at}\n  literals: [LEVEL=info, PORT=\"{port}\"]"
         );
     }
     files.push(("base/kustomization.yaml".to_owned(), kustomization));
@@ -59,10 +69,15 @@ fn generators(objects: usize) -> usize {
 fn over(objects: usize, prefix: &str) -> String {
     let mut text = format!(
         "{HEAD}resources: [../base]\nnamePrefix: {prefix}\nnamespace: shop\nlabels:\n- pairs: {{team: shop, stage: prod}}\n  \
-         includeSelectors: true\ncommonAnnotations: {{owner: shop@example.com}}\nimages:\n- name: \
-         registry.example.com/web\n  newTag: 2.1.0\n- name: registry.example.com/sidecar\n  newName: \
-         mirror.example.com/sidecar\nconfigMapGenerator:\n"
+         includeSelectors: true\nimages:\n"
     );
+    for at in 0..IMAGES {
+        let _ = writeln!(
+            text,
+            "- name: registry.example.com/app-{at}\n  newTag: 2.{at}.0"
+        );
+    }
+    text.push_str("configMapGenerator:\n");
     for at in 0..generators(objects) {
         let _ = writeln!(
             text,
@@ -70,46 +85,36 @@ fn over(objects: usize, prefix: &str) -> String {
         );
     }
     text.push_str(
-        "patches:\n- target: {kind: Deployment}\n  patch: |-\n    apiVersion: apps/v1\n    kind: Deployment\n    \
-         metadata: {name: any}\n    spec:\n      template:\n        spec:\n          containers:\n          - name: web\n            \
-         resources: {limits: {memory: 256Mi}}\n- target: {kind: Ingress}\n  patch: |-\n    - op: replace\n      path: \
-         /spec/rules/0/host\n      value: shop.example.com\n",
+        "patches:\n- target: {kind: Deployment}\n  patch: |-\n    - op: replace\n      path: /spec/replicas\n      value: 3\n\
+         - target: {kind: Deployment, labelSelector: tier=t3}\n  patch: |-\n    apiVersion: apps/v1\n    kind: Deployment\n    \
+         metadata: {name: any}\n    spec:\n      template:\n        spec:\n          containers:\n          - name: app\n            \
+         resources: {limits: {memory: 256Mi}}\n",
     );
-    for at in (0..objects).step_by(10) {
-        let _ = writeln!(
-            text,
-            "- patch: |-\n    apiVersion: apps/v1\n    kind: Deployment\n    metadata: {{name: web-{at}}}\n    spec: \
-             {{replicas: 3}}"
-        );
-    }
     text
 }
 
 fn object(at: usize) -> String {
-    let (first, setting) = (at - at % 10, at / 50);
-    match at % 10 {
-        0..4 => format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web-{at}\n  labels: {{app: web-{at}}}\nspec:\n  \
-             replicas: 1\n  selector:\n    matchLabels: {{app: web-{at}}}\n  template:\n    metadata:\n      labels: \
-             {{app: web-{at}}}\n    spec:\n      containers:\n      - name: web\n        image: \
-             registry.example.com/web:1.0.0\n        ports:\n        - containerPort: 8080\n          name: http\n        \
-             env:\n        - name: MODE\n          value: production\n        envFrom:\n        - configMapRef:\n            \
-             name: settings-{setting}\n        resources:\n          requests: {{cpu: 100m, memory: 128Mi}}\n      - \
-             name: sidecar\n        image: registry.example.com/sidecar:1.4\n"
+    let (set, setting) = (at / SET, at / 50);
+    let (tier, image) = (set % 7, set % IMAGES);
+    match at % SET {
+        0 => format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{set}\n  labels: {{app: app-{set}, tier: \
+             t{tier}}}\nspec:\n  replicas: 1\n  selector:\n    matchLabels: {{app: app-{set}}}\n  template:\n    metadata:\n      \
+             labels: {{app: app-{set}, tier: t{tier}}}\n    spec:\n      serviceAccountName: app-{set}\n      containers:\n      - \
+             name: app\n        image: registry.example.com/app-{image}:1.0.0\n        ports:\n        - containerPort: \
+             8080\n        env:\n        - name: MODE\n          valueFrom:\n            configMapKeyRef: {{name: app-{set}, \
+             key: mode}}\n        envFrom:\n        - configMapRef: {{name: settings-{setting}}}\n        volumeMounts:\n        \
+             - {{name: config, mountPath: /etc/app}}\n      volumes:\n      - name: config\n        configMap: {{name: \
+             app-{set}}}\n"
         ),
-        4..7 => format!(
-            "apiVersion: v1\nkind: Service\nmetadata:\n  name: svc-{at}\nspec:\n  selector: {{app: web-{first}}}\n  \
-             ports:\n  - name: http\n    port: 80\n    targetPort: http\n"
+        1 => format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: app-{set}\nspec:\n  selector: {{app: app-{set}}}\n  ports:\n  \
+             - name: http\n    port: 80\n    targetPort: 8080\n"
         ),
-        7..9 => format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: conf-{at}\ndata:\n  key: value-{at}\n  file.txt: |\n    \
+        2 => format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: app-{set}\ndata:\n  mode: production\n  file.txt: |\n    \
              first line\n    second line\n"
         ),
-        _ => format!(
-            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: in-{at}\nspec:\n  rules:\n  - host: \
-             base.example.com\n    http:\n      paths:\n      - path: /\n        pathType: Prefix\n        backend:\n          \
-             service:\n            name: svc-{}\n            port: {{name: http}}\n",
-            first + 4
-        ),
+        _ => format!("apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: app-{set}\n"),
     }
 }

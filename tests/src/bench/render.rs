@@ -36,7 +36,7 @@ const OVERLAYS: (usize, usize) = (500, 20);
 const PIPE: usize = 64 << 10;
 
 /// A process is waiting for its pipe when it took no processor time for so long.
-const STILL: Duration = Duration::from_millis(60);
+const STILL: Duration = Duration::from_millis(200);
 
 /// Measures the renderer.
 pub fn measure(all: bool, report: &mut Report) -> Result<()> {
@@ -210,7 +210,7 @@ fn at_rest(child: &mut Child) -> Result<u64> {
         peak = peak.max(now.peak);
         if (now.cpu - last.0).abs() > f64::EPSILON {
             last = (now.cpu, Instant::now());
-        } else if last.1.elapsed() > STILL && now.cpu > 0.0 || last.1.elapsed() > 20 * STILL {
+        } else if last.1.elapsed() > STILL && now.cpu > 0.0 || last.1.elapsed() > 10 * STILL {
             return Ok(peak);
         }
         std::thread::sleep(Duration::from_millis(1));

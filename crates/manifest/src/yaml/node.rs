@@ -111,6 +111,15 @@ pub struct NotJson {
     pub place: Place,
 }
 
+impl Pair {
+    fn no_text_key(&self) -> NotJson {
+        NotJson {
+            what: format!("the key {} is no text; quote it", self.key.text),
+            place: self.place.clone(),
+        }
+    }
+}
+
 impl Node {
     /// A node from its parts.
     pub fn new(content: Content, place: Place) -> Self {
@@ -294,13 +303,35 @@ impl Node {
                 let mut map = Map::new();
                 for pair in pairs {
                     if pair.key.tag != Tag::Text {
-                        let what = format!("the key {} is no text; quote it", pair.key.text);
-                        return Err(NotJson {
-                            what,
-                            place: pair.place.clone(),
-                        });
+                        return Err(pair.no_text_key());
                     }
                     map.insert(pair.key.text.clone(), pair.value.to_value()?);
+                }
+                Value::Object(map)
+            }
+        })
+    }
+
+    /// The same, taking the texts along instead of copying them.
+    pub fn into_value(self) -> Result<Value, NotJson> {
+        Ok(match self.content {
+            Content::Scalar(Scalar {
+                tag: Tag::Text,
+                text,
+                ..
+            }) => Value::String(text),
+            Content::Scalar(_) => self.to_value()?,
+            Content::List(items) => {
+                let items = items.into_iter().map(Self::into_value);
+                Value::Array(items.collect::<Result<_, _>>()?)
+            }
+            Content::Map(pairs) => {
+                let mut map = Map::new();
+                for pair in pairs {
+                    if pair.key.tag != Tag::Text {
+                        return Err(pair.no_text_key());
+                    }
+                    map.insert(pair.key.text, pair.value.into_value()?);
                 }
                 Value::Object(map)
             }

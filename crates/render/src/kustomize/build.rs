@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_app::app::Base;
-use lockstep_manifest::yaml::{self, Dialect, Node};
+use lockstep_manifest::yaml::{self, Dialect, Node, Tag};
 use lockstep_manifest::{Manifest, Place};
 use lockstep_tree::{EntryKind, RelPath};
 use serde_json::Value;
@@ -137,24 +137,23 @@ impl<'r, 't> Build<'r, 't> {
         let mut node = resource.node;
         printed::finish(&mut node);
         let places = node.places();
-        let value = node.to_value().map_err(|e| not_written(&e.place, e.what))?;
         // `name: 123` is printed as the number it is; what is applied is a text.
-        let odd = value
-            .pointer("/metadata/name")
-            .is_some_and(|name| !name.is_string())
-            .then(|| value.clone());
-        let value = if odd.is_none() {
-            value
-        } else {
-            if let Some(metadata) = node.get_mut("metadata") {
-                let name = metadata
-                    .get("name")
-                    .and_then(Node::as_written)
-                    .map(str::to_owned);
-                metadata.set("name", Node::text(name.unwrap_or_default(), place.clone()));
-            }
-            node.to_value().map_err(|e| not_written(&e.place, e.what))?
-        };
+        let name = node.at(&["metadata", "name"]).and_then(Node::as_scalar);
+        let odd = name.is_some_and(|name| !matches!(name.tag, Tag::Text | Tag::Date));
+        let odd = odd.then(|| node.to_value()).transpose();
+        let odd = odd.map_err(|e| not_written(&e.place, e.what))?;
+        if odd.is_some()
+            && let Some(metadata) = node.get_mut("metadata")
+        {
+            let name = metadata
+                .get("name")
+                .and_then(Node::as_written)
+                .map(str::to_owned);
+            metadata.set("name", Node::text(name.unwrap_or_default(), place.clone()));
+        }
+        let value = node
+            .into_value()
+            .map_err(|e| not_written(&e.place, e.what))?;
         let manifest = Manifest::from_value(value).map_err(|e| {
             RenderError::invalid_hint(
                 &place,
