@@ -28,7 +28,7 @@ use crate::screen::Screen;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // A heap of many small values fills huge pages by a third: with 300 apps they take 110 MiB where 60 do. Where that
+    // Huge pages that are mostly empty count as memory, and a heap of many small values is full of them. Where that
     // is not to be had, memory is all it costs.
     #[cfg(target_os = "linux")]
     let _fewer = rustix::thread::disable_transparent_huge_pages(true);
