@@ -365,5 +365,25 @@ pub(super) fn sentence(clause: &str) -> String {
     } else {
         "."
     };
+    // A commit's digits, and names with digits, are written as they are.
+    let word = clause.split_whitespace().next().unwrap_or_default();
+    if word.contains(|c: char| c.is_ascii_digit()) {
+        return format!("{clause}{stop}");
+    }
     format!("{}{}{stop}", first.to_uppercase(), chars.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_commit_at_the_beginning_of_a_sentence_keeps_its_digits() {
+        assert_eq!(
+            sentence("b7ab734 waits for a person"),
+            "b7ab734 waits for a person."
+        );
+        assert_eq!(sentence("being deleted!"), "Being deleted!");
+        assert_eq!(sentence(""), "");
+    }
 }
