@@ -94,6 +94,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
         true,
     ),
     ("Record", "apis/lockstep.dev/v1alpha1", "records", true),
+    ("Bundle", "apis/lockstep.dev/v1alpha1", "bundles", true),
 ];
 
 /// A client with the administrator's rights.

@@ -29,6 +29,8 @@ pub struct SyncRequest {
 pub enum OperationPhase {
     /// Not ended.
     Running,
+    /// Somebody ended it, and its hooks are being tidied up.
+    Terminating,
     /// Everything was applied.
     Succeeded,
     /// Something was not.

@@ -37,6 +37,10 @@ pub enum StepAction {
     Prune,
     /// It stays, and is no longer counted as this app's.
     Release,
+    /// A hook is run.
+    Run,
+    /// A hook that has ended is let go.
+    LetGo,
 }
 
 /// One thing to do.
@@ -48,7 +52,7 @@ pub struct PlanStep {
     pub id: ObjectRef,
     /// What.
     pub action: StepAction,
-    /// `create`, `update`, `heal`, `recreate`, `namespace`, `gone`, `leaving` or `takenOver`.
+    /// `create`, `update`, `heal`, `recreate`, `namespace`, `gone`, `leaving`, `takenOver`, `hook` or `hookOver`.
     pub reason: String,
     /// The same in words: "is not in the cluster yet".
     pub because: String,

@@ -450,6 +450,8 @@ pub fn step_verb(step: &PlanStep) -> &'static str {
         (StepAction::Release, _) => "release",
         (StepAction::Apply, "create" | "recreate" | "namespace") => "create",
         (StepAction::Apply, _) => "update",
+        (StepAction::Run, _) => "run",
+        (StepAction::LetGo, _) => "let go",
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use lockstep_manifest::marks::Deletable;
 use lockstep_manifest::{Sensitive, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -251,6 +253,27 @@ pub struct RequestedSync {
     pub revision: Option<Revision>,
     /// Plan only.
     pub dry_run: bool,
+    /// Only these objects; empty is all of them.
+    pub resources: Vec<Selected>,
+    /// `syncStrategy.apply`: without hooks.
+    pub skip_hooks: bool,
+    /// `syncStrategy.*.force`: what cannot be changed is deleted and made again.
+    pub force: bool,
+    /// How a refused object is tried again; none is what the spec says, if it says anything.
+    pub retry: Option<Retry>,
+}
+
+/// One object, or several by `*`, as an operation names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// The namespace; empty is any.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
 }
 
 /// `spec.syncPolicy.retry`, with Argo CD's defaults.
@@ -264,6 +287,29 @@ pub struct Retry {
     pub factor: u32,
     /// The longest wait.
     pub longest: Duration,
+}
+
+impl Retry {
+    /// Not at all.
+    pub fn never() -> Self {
+        Self {
+            limit: Some(0),
+            ..Self::default()
+        }
+    }
+
+    /// How long to wait after it was refused so many times; none when that was often enough.
+    pub fn wait(&self, times: u32) -> Option<Duration> {
+        if self.limit.is_some_and(|limit| times > limit) {
+            return None;
+        }
+        let factor = self
+            .factor
+            .max(1)
+            .saturating_pow(times.saturating_sub(1).min(16));
+        let wait = self.first.saturating_mul(factor);
+        Some(wait.min(self.longest.max(self.first)))
+    }
 }
 
 impl Default for Retry {
@@ -310,14 +356,22 @@ pub struct App {
     pub options: SyncOptions,
     /// `spec.ignoreDifferences`.
     pub ignore: Vec<Ignore>,
-    /// Retrying of a failed sync.
+    /// How a sync by itself tries again what was refused: five times when the spec does not say.
     pub retry: Retry,
+    /// The same for a sync by a person: not at all when the spec does not say.
+    pub retry_by_hand: Retry,
+    /// How long a sync waits for one thing: `lockstep.dev/sync-timeout`, ten minutes when it does not say.
+    pub sync_timeout: Duration,
     /// How many syncs are remembered in the status.
     pub history_limit: usize,
     /// What happens to the objects when the Application goes.
     pub on_delete: OnDelete,
     /// Is the Application being deleted (`metadata.deletionTimestamp`)?
     pub leaving: bool,
+    /// Since when it is.
+    pub leaving_since: Option<Timestamp>,
+    /// `argocd.argoproj.io/deletion-approved`: when somebody confirmed deletions.
+    pub deletion_approved: Option<Timestamp>,
     /// The finalizers that stand on the Application.
     pub finalizers: Vec<String>,
     /// The `argocd.argoproj.io/refresh` annotation, when it is there.
@@ -348,12 +402,16 @@ pub struct Destination {
     reason = "they are independent switches, as Argo CD has them"
 )]
 pub struct SyncOptions {
-    /// `Prune=false`: nothing of this app is pruned.
-    pub no_prune: bool,
-    /// `Delete=false`: nothing of this app is deleted with it.
-    pub no_delete: bool,
+    /// `Prune=false|confirm`, for objects that do not say it themselves.
+    pub prune: Deletable,
+    /// `Delete=false|confirm`, for objects that do not say it themselves.
+    pub delete: Deletable,
     /// `PruneLast=true`.
     pub prune_last: bool,
+    /// `FailOnSharedResource=true`: a sync does nothing while another app has one of the objects.
+    pub fail_on_shared: bool,
+    /// `SkipDryRunOnMissingResource=true`: an object whose kind is not served waits for it.
+    pub waits_for_kinds: bool,
     /// `PrunePropagationPolicy`.
     pub propagation: lockstep_manifest::write::Propagation,
     /// `RespectIgnoreDifferences=true`.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lockstep_manifest::marks::Deletable;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Uid};
 use serde_json::json;
@@ -34,6 +35,19 @@ pub const DEFAULT_ENVIRONMENT: &str = "default";
 
 /// Argo CD's finalizer: the objects go with the Application. `/foreground` and `/background` may follow.
 pub const RESOURCES_FINALIZER: &str = "resources-finalizer.argocd.argoproj.io";
+
+/// Argo CD's finalizer of an Application with `PreDelete` hooks.
+pub const PRE_DELETE_FINALIZER: &str = "pre-delete-finalizer.argocd.argoproj.io";
+
+/// The same with `PostDelete` hooks.
+pub const POST_DELETE_FINALIZER: &str = "post-delete-finalizer.argocd.argoproj.io";
+
+/// Does the finalizer keep an Application for its hooks? `/cleanup` may follow.
+pub fn is_of_deletion_hooks(finalizer: &str) -> bool {
+    [PRE_DELETE_FINALIZER, POST_DELETE_FINALIZER]
+        .iter()
+        .any(|known| finalizer.starts_with(known))
+}
 
 /// What was found wrong, and what is left aside.
 #[derive(Default)]
@@ -74,11 +88,13 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         Some(name) => name,
     };
     let sources = source::sources(spec, &mut notes);
-    let (options, create_namespace, confirm_prune) = sync_options(spec, &mut notes);
-    let policy = policy(spec, environment, environments, confirm_prune, &mut notes);
+    let (options, create_namespace) = sync_options(spec, &mut notes);
+    let policy = policy(spec, environment, environments, &mut notes);
     let destination = destination(spec, &mut notes);
     let ignore = ignore(spec, &mut notes);
-    let retry = retry(spec, &mut notes);
+    let written_retry = retry(spec, &mut notes);
+    let sync_timeout = sync_timeout(written, &mut notes);
+    let deletion_approved = deletion_approved(written, &mut notes);
     let requested = operation::requested(written, &sources, &mut notes);
     if !spec.info.is_empty() {
         notes.left_aside("spec.info");
@@ -127,10 +143,14 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         namespace_annotations: namespace_metadata.annotations.unwrap_or_default(),
         options,
         ignore,
-        retry,
+        retry: written_retry.unwrap_or_default(),
+        retry_by_hand: written_retry.unwrap_or_else(Retry::never),
+        sync_timeout,
         history_limit: usize::try_from(history_limit).unwrap_or(0),
         on_delete: on_delete(&finalizers),
         leaving: metadata.deletion_timestamp.is_some(),
+        leaving_since: metadata.deletion_timestamp.as_ref().map(|at| at.0),
+        deletion_approved,
         finalizers,
         refresh: written
             .annotation("argocd.argoproj.io/refresh")
@@ -207,7 +227,6 @@ fn policy(
     spec: &ApplicationSpec,
     environment: &str,
     environments: &Environments,
-    confirm_prune: bool,
     notes: &mut Notes,
 ) -> Policy {
     let automated = spec
@@ -226,7 +245,7 @@ fn policy(
     } else {
         DriftPolicy::Report
     };
-    let deletion = if automated.is_some_and(|a| says(a.prune)) && !confirm_prune {
+    let deletion = if automated.is_some_and(|a| says(a.prune)) {
         DeletionPolicy::Prune
     } else {
         DeletionPolicy::Approve
@@ -313,10 +332,10 @@ fn destination(spec: &ApplicationSpec, notes: &mut Notes) -> Destination {
     }
 }
 
-/// The options, whether the namespace is made, and whether pruning asks for a person.
-fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool, bool) {
+/// The options, and whether the namespace is made.
+fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool) {
     let mut options = SyncOptions::default();
-    let (mut create_namespace, mut confirm_prune) = (false, false);
+    let mut create_namespace = false;
     let written = spec
         .sync_policy
         .as_ref()
@@ -327,14 +346,14 @@ fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         match (name.trim(), value.trim()) {
             ("CreateNamespace", value) => create_namespace = value == "true",
-            ("Prune", "false") => options.no_prune = true,
-            ("Prune", "confirm") => confirm_prune = true,
-            ("Delete", "false") => options.no_delete = true,
-            ("Delete", "confirm") => {
-                // Nobody can confirm it yet, so the objects stay: what is kept can still be deleted.
-                options.no_delete = true;
-                notes.left_aside(format!("spec.syncPolicy.syncOptions[{option}]"));
+            ("Prune", value) => {
+                options.prune = Deletable::of_option(Some(value)).unwrap_or_default();
             }
+            ("Delete", value) => {
+                options.delete = Deletable::of_option(Some(value)).unwrap_or_default();
+            }
+            ("FailOnSharedResource", value) => options.fail_on_shared = value == "true",
+            ("SkipDryRunOnMissingResource", value) => options.waits_for_kinds = value == "true",
             ("PruneLast", value) => options.prune_last = value == "true",
             ("RespectIgnoreDifferences", value) => {
                 options.respect_ignore_differences = value == "true";
@@ -353,27 +372,15 @@ fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool
             _ => notes.left_aside(format!("spec.syncPolicy.syncOptions[{option}]")),
         }
     }
-    (options, create_namespace, confirm_prune)
+    (options, create_namespace)
 }
 
 /// What Lockstep does in any case, or what says that nothing is to be different.
 fn makes_no_difference(name: &str, value: &str) -> bool {
     match value {
-        "true" => matches!(
-            name,
-            "ServerSideApply"
-                | "ApplyOutOfSyncOnly"
-                | "Validate"
-                | "SkipDryRunOnMissingResource"
-                | "Prune"
-                | "Delete"
-        ),
-        "false" => {
-            matches!(
-                name,
-                "Replace" | "Force" | "FailOnSharedResource" | "ClientSideApplyMigration"
-            )
-        }
+        "true" => matches!(name, "ServerSideApply" | "ApplyOutOfSyncOnly" | "Validate"),
+        // An object that is as git wants it is not applied again, whoever asks: nobody can tell the difference.
+        "false" => matches!(name, "Replace" | "Force" | "ApplyOutOfSyncOnly"),
         _ => false,
     }
 }
@@ -418,15 +425,43 @@ fn ignore(spec: &ApplicationSpec, notes: &mut Notes) -> Vec<Ignore> {
     rules
 }
 
-fn retry(spec: &ApplicationSpec, notes: &mut Notes) -> Retry {
-    match spec
-        .sync_policy
-        .as_ref()
-        .and_then(|policy| policy.retry.as_ref())
-    {
-        None => Retry::default(),
-        Some(written) => lower_retry(written, "/spec/syncPolicy/retry", notes),
+fn retry(spec: &ApplicationSpec, notes: &mut Notes) -> Option<Retry> {
+    let written = spec.sync_policy.as_ref()?.retry.as_ref()?;
+    Some(lower_retry(written, "/spec/syncPolicy/retry", notes))
+}
+
+/// How long a sync waits when nobody says: Argo CD waits for ever, which is what its users complain of most.
+const SYNC_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// The annotation that says how long a sync waits for one thing.
+pub const TIMEOUT_ANNOTATION: &str = "lockstep.dev/sync-timeout";
+
+fn sync_timeout(written: &Application, notes: &mut Notes) -> Duration {
+    let Some(text) = written.annotation(TIMEOUT_ANNOTATION) else {
+        return SYNC_TIMEOUT;
+    };
+    let read = units::duration(text).filter(|wait| !wait.is_zero());
+    read.unwrap_or_else(|| {
+        notes.error(
+            "/metadata/annotations/lockstep.dev~1sync-timeout",
+            format!("{text:?} is no duration"),
+            "write it as 90s, 10m or 1h",
+        );
+        SYNC_TIMEOUT
+    })
+}
+
+fn deletion_approved(written: &Application, notes: &mut Notes) -> Option<jiff::Timestamp> {
+    let text = written.annotation("argocd.argoproj.io/deletion-approved")?;
+    let read = text.parse().ok();
+    if read.is_none() {
+        notes.error(
+            "/metadata/annotations/argocd.argoproj.io~1deletion-approved",
+            format!("{text:?} is no time"),
+            "write the time of the confirmation, as date -u +%Y-%m-%dT%H:%M:%SZ prints it",
+        );
     }
+    read
 }
 
 fn lower_retry(written: &RetryStrategy, at: &str, notes: &mut Notes) -> Retry {

@@ -1,4 +1,4 @@
-//! The custom resources as written: Argo CD's `Application` and `AppProject`, and our own `Record`.
+//! The custom resources as written: Argo CD's `Application` and `AppProject`, and our own `Record` and `Bundle`.
 //!
 //! Shape: the structs mirror the text and have no methods but reading; their docs become the descriptions in the
 //! CRDs under `manifests/crds`. Source: `argo-cd.md` 1.7 and 1.8.
@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod bundle;
 mod crd;
 mod project;
 mod read;
@@ -15,6 +16,7 @@ mod record;
 mod source;
 mod status;
 
+pub use bundle::*;
 pub use crd::crds;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 pub use project::*;

@@ -2,7 +2,7 @@
 
 mod event;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,7 +10,7 @@ use futures::Stream;
 use http::Method;
 use lockstep_app::AppKey;
 use lockstep_app::project::permissive_default;
-use lockstep_app::v1alpha1::Record;
+use lockstep_app::v1alpha1::{BUNDLE_OF, Bundle, Record};
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Gvk, Manifest, ObjectId, Sensitive, Uid, Write};
 use serde_json::{Map, Value, json};
@@ -231,6 +231,48 @@ impl Apps {
         }
     }
 
+    /// Stores a bundle. It is named by what is in it, so one that is there already is the same.
+    pub async fn store_bundle(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        let gvk = self::bundle();
+        let name = bundle.metadata.name.clone().unwrap_or_default();
+        let object = self.id(&gvk, &name);
+        let body = serde_json::to_value(bundle).unwrap_or(Value::Null);
+        match self.create(&gvk, &object, &body).await {
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one bundle.
+    pub async fn bundle(&self, name: &str) -> Result<Option<Manifest>, ClusterError> {
+        let gvk = bundle();
+        self.cluster.get(&gvk, &self.id(&gvk, name)).await
+    }
+
+    /// Deletes the bundles of a set but for these.
+    pub async fn forget_bundles(
+        &self,
+        set: &str,
+        keep: &BTreeSet<String>,
+    ) -> Result<(), ClusterError> {
+        let gvk = bundle();
+        let selector = format!("{BUNDLE_OF}={set}");
+        let all = self.cluster.list(&gvk, &self.namespace, &selector).await?;
+        for old in all.iter().filter(|old| !keep.contains(old.name())) {
+            let (Some(uid), Ok(resource)) = (old.uid(), self.cluster.resource(&gvk).await) else {
+                continue;
+            };
+            let Ok(path) = object_path(&resource, &old.id()) else {
+                continue;
+            };
+            let ask = delete_ask(&path, &uid.0, None, Propagation::Background);
+            if let Err(error) = self.cluster.call(ask).await {
+                tracing::debug!(bundle = old.name(), ?error, "stays for now");
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the permissive project `default` where it is not there. Was it made now?
     pub async fn ensure_project_default(&self) -> Result<bool, WriteError> {
         let gvk = project();
@@ -420,6 +462,10 @@ fn project() -> Gvk {
 
 fn record() -> Gvk {
     Gvk::from_api_version("lockstep.dev/v1alpha1", "Record")
+}
+
+fn bundle() -> Gvk {
+    Gvk::from_api_version("lockstep.dev/v1alpha1", "Bundle")
 }
 
 fn secret() -> Gvk {

@@ -6,7 +6,7 @@ use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Gvk, Manifest, ObjectId, Verb, Write};
 use serde_json::{Value, json};
 
-use crate::call::{APPLY_PATCH, Answer, Ask, CallError, JSON};
+use crate::call::{APPLY_PATCH, Answer, Ask, CallError, JSON, MERGE_PATCH};
 use crate::cluster::{Cluster, FIELD_MANAGER, parse_object, permission};
 use crate::error::{ClusterError, Permission};
 use crate::path;
@@ -37,6 +37,7 @@ impl Cluster {
             Verb::Apply => self.apply(write, FIELD_MANAGER, Mode::Real).await,
             Verb::DryRun => self.apply(write, FIELD_MANAGER, Mode::DryRun).await,
             Verb::Delete(how) => self.delete(&write, how).await,
+            Verb::LetGo => self.let_go(write).await,
         };
         match written {
             // The path is gone: what we believe to be served is old. The answer to the write stays what it is.
@@ -102,6 +103,30 @@ impl Cluster {
         let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, body.to_bytes());
         let permission = permission(&["create", "patch"], &resource, &object.namespace);
         let answer = self.call_for(&write.gvk, ask).await;
+        written(object, &write.gvk, &permission, answer)
+    }
+
+    /// Changes the finalizers of exactly the object that was looked at, and nothing else of it.
+    ///
+    /// Not a server-side apply: one that says only the finalizers would give up everything else that we own of it.
+    async fn let_go(&self, write: Write) -> Result<Written, WriteError> {
+        let object = &write.id;
+        let resource = self.resource_to_write(&write.gvk, object).await?;
+        let Some(mut body) = write.body else {
+            return Err(invalid(object, "", "there is nothing to change"));
+        };
+        demand(&mut body, &write.preconditions);
+        let body = json!({"metadata": body.get(&["metadata"])});
+        let path = object_path(&resource, object)?;
+        let path = format!("{path}?fieldManager={FIELD_MANAGER}");
+        let ask = Ask::change(
+            Method::PATCH,
+            path,
+            MERGE_PATCH,
+            body.to_string().into_bytes(),
+        );
+        let permission = permission(&["patch"], &resource, &object.namespace);
+        let answer = self.call(ask).await;
         written(object, &write.gvk, &permission, answer)
     }
 

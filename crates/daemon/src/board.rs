@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockstep_app::Fault;
-use lockstep_app::app::{RemoteUrl, Revision};
+use lockstep_app::app::RemoteUrl;
 use lockstep_app::config::Config;
+use lockstep_manifest::ObjectId;
+use lockstep_reconcile::Order;
 use lockstep_reconcile::view::{AppView, CommitView, OperationView};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -64,21 +66,28 @@ pub struct Board {
     pub webhook_secret: Option<lockstep_manifest::Sensitive<String>>,
 }
 
-/// What a sync by REST asks for.
+/// What somebody asks of an app.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SyncOrder {
+pub struct Demand {
     /// The app's environment and name.
     pub app: (String, String),
-    /// The digest of the plan that was seen; none takes the plan as it is (Argo CD's path).
-    pub plan: Option<String>,
-    /// May it delete? None lets policy and approval decide as the plan says.
-    pub prune: Option<bool>,
-    /// A commit other than the target's.
-    pub revision: Option<Revision>,
-    /// Plan only.
-    pub dry_run: bool,
     /// Whose token it was.
     pub by: String,
+    /// What.
+    pub what: What,
+}
+
+/// What may be asked of an app.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A sync, or a rollback.
+    Sync(Box<Order>),
+    /// The end of the sync that runs.
+    Terminate,
+    /// To follow its target again after a rollback.
+    Release,
+    /// To look after these objects no longer.
+    Abandon(Vec<ObjectId>),
 }
 
 /// Why a sync was not begun.
@@ -105,8 +114,8 @@ pub enum SyncRefused {
 /// What faces ask of the engine. Pokes carry no content: the engine looks for itself.
 #[derive(Debug)]
 pub enum Command {
-    /// Somebody wants a sync. The answer is the operation's id.
-    Sync(SyncOrder, oneshot::Sender<Result<String, SyncRefused>>),
+    /// Somebody asks something of an app. The answer is the operation's id, where there is one.
+    Demand(Demand, oneshot::Sender<Result<String, SyncRefused>>),
     /// A webhook named this repository (as written by its sender): look there.
     Pushed {
         /// The address in the payload.

@@ -9,10 +9,12 @@ mod kinds;
 mod look;
 mod make;
 mod orders;
+mod past;
 mod publish;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -131,6 +133,8 @@ pub(crate) struct Engine {
     stop: CancellationToken,
     work: JoinSet<()>,
     renders: Arc<Semaphore>,
+    /// What is stored of deployments goes two at a time: nobody waits for it.
+    storing: Arc<Semaphore>,
     /// Files that renderings share, for as long as any is under way: at rest nothing of it is kept.
     parsed: Weak<lockstep_render::Parsed>,
     leading: bool,
@@ -153,6 +157,8 @@ pub(crate) struct Engine {
     tokens: Arc<BTreeMap<String, String>>,
     webhook_secret: Option<Sensitive<String>>,
     histories: HashMap<AppKey, Vec<HistoryView>>,
+    /// Applications whose status says that a record was written for them.
+    recorded: HashSet<AppKey>,
     shorts: HashMap<AppKey, (String, String)>,
     short_names: HashMap<(String, String), BTreeSet<AppKey>>,
     kinds: Kinds,
@@ -207,6 +213,7 @@ impl Engine {
             renders: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
+            storing: Arc::new(Semaphore::new(2)),
             parsed: Weak::new(),
             leading: false,
             read: HashSet::new(),
@@ -225,6 +232,7 @@ impl Engine {
             tokens: Arc::new(BTreeMap::new()),
             webhook_secret: None,
             histories: HashMap::new(),
+            recorded: HashSet::new(),
             shorts: HashMap::new(),
             short_names: HashMap::new(),
             kinds: Kinds::default(),
@@ -401,8 +409,35 @@ impl Engine {
         let Some(mut life) = self.lives.remove(key) else {
             return;
         };
-        let effects = self.in_world(key, |world| life.step(event, world));
-        self.after(key, life, effects, refs);
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            self.in_world(key, |world| life.step(event, world))
+        }));
+        match stepped {
+            Ok(effects) => self.after(key, life, effects, refs),
+            Err(_) => self.broken(key, life),
+        }
+    }
+
+    /// A panic is our bug and this app's fault only (S16): it is set aside until its Application changes or the process
+    /// begins anew; whatever it was about to do is in its record.
+    fn broken(&mut self, key: &AppKey, life: Box<Life>) {
+        tracing::error!(app = %key, "an app is set aside: Lockstep broke while deciding what to do with it");
+        self.metrics.violated("no_panic");
+        let mut aside = Box::new(Life::new(key.clone(), life.uid().clone(), self.now));
+        let fault = Fault::new(
+            lockstep_app::Blame::Lockstep,
+            "lockstep.broken",
+            "Lockstep broke while deciding what to do with this app; nothing more is done with it",
+        )
+        .hint(
+            "report it with the daemon's log; changing the Application, or a restart, tries again",
+        );
+        let effects = self.in_world(key, |world| {
+            aside.step(Event::Misspecified(vec![fault]), world)
+        });
+        drop(life);
+        self.after(key, aside, effects, None);
+        self.recall(key);
     }
 
     /// Puts a life back after something happened to it, and does what it asks.
@@ -494,7 +529,16 @@ impl Engine {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);
             }
-            Effect::Farewell => self.farewell(key),
+            Effect::Recover {
+                turn,
+                revision,
+                bases,
+                bundle,
+            } => self.recover(key, turn, revision, bases, bundle),
+            Effect::Store { slot, hurry, keep } => self.store(key, slot, hurry, keep),
+            Effect::Guard(finalizers) => self.guard(key, finalizers),
+            Effect::Find => self.find_marked(key),
+            Effect::Farewell(tombstone) => self.farewell(key, tombstone.map(|draft| *draft)),
             Effect::Heard => self.heard(key),
         }
     }

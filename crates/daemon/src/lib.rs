@@ -4,6 +4,7 @@
 //! counted; [`token`] who may write. The engine is the one writer and nobody's business but its own.
 
 pub mod board;
+mod bundle;
 mod clock;
 mod engine;
 mod files;

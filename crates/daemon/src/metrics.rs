@@ -479,7 +479,7 @@ fn info_labels(app: &Arc<AppView>) -> InfoLabels {
     let running = app
         .operation
         .as_ref()
-        .is_some_and(|op| op.phase == OperationPhase::Running);
+        .is_some_and(lockstep_reconcile::view::OperationView::is_running);
     InfoLabels {
         namespace: app.key.namespace.clone(),
         name: app.key.name.clone(),

@@ -1,8 +1,11 @@
 //! The record, between what stands in the cluster and what the machine knows.
 
+mod deeds;
+
 use lockstep_app::AppKey;
 use lockstep_app::app::{Base, Bases};
 use lockstep_app::v1alpha1::{self, ObjectMeta, Record, RecordFields, RecordedApp, RecordedBase};
+use lockstep_manifest::marks::Deletable;
 use lockstep_manifest::{Digest, Manifest, Uid, marks};
 use lockstep_plan::Entry;
 use lockstep_reconcile::{Recalled, RecordDraft};
@@ -24,22 +27,48 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
                 .wave
                 .and_then(|wave| i32::try_from(wave).ok())
                 .unwrap_or(0),
-            keep: entry.keep,
-            keep_on_delete: entry.keep_on_delete,
+            prune: deletable(&entry.prune),
+            delete: deletable(&entry.delete),
+            prune_last: entry.prune_last,
+            is_hook: entry.hook,
+            // What a tombstone speaks of belonged to an Application that is gone.
+            by_mark_alone: entry.by_mark_alone || record.tombstone,
         };
         (entry.id(), kept)
     });
+    let entries = entries.collect();
     Ok(Recalled {
         resource_version: live.resource_version().map(str::to_owned),
         revision: record.revision.parse().ok(),
         spec: record.spec.clone(),
         bases: record.bases.iter().filter_map(base).collect(),
-        entries: entries.collect(),
+        entries,
+        run: record.run.as_ref().and_then(deeds::run),
+        log: record.log.iter().filter_map(deeds::deed).collect(),
+        rollback: record.rollback.as_ref().and_then(deeds::rollback),
+        bundle: Some(record.bundle.clone())
+            .filter(|digest| !digest.is_empty())
+            .map(Digest),
+        namespace: record.namespace_metadata.clone(),
+        is_lost: false,
     })
 }
 
+fn deletable(written: &str) -> Option<Deletable> {
+    Deletable::of_option(Some(written).filter(|text| !text.is_empty()))
+}
+
+fn written_deletable(deletable: Option<Deletable>) -> String {
+    let text = deletable.map_or("", |deletable| match deletable {
+        Deletable::Yes => "true",
+        Deletable::Confirm => "confirm",
+        Deletable::No => "false",
+    });
+    text.to_owned()
+}
+
 /// A base that cannot be read is one that is not known: it is asked for anew.
-fn base(written: &RecordedBase) -> Option<(Base, lockstep_app::app::Revision)> {
+pub(crate) fn base(written: &RecordedBase) -> Option<(Base, lockstep_app::app::Revision)> {
     let base = Base {
         remote: written.repo_url.parse().ok()?,
         target: written.target_revision.clone(),
@@ -47,7 +76,7 @@ fn base(written: &RecordedBase) -> Option<(Base, lockstep_app::app::Revision)> {
     Some((base, written.revision.parse().ok()?))
 }
 
-fn bases(bases: &Bases) -> Vec<RecordedBase> {
+pub(crate) fn bases(bases: &Bases) -> Vec<RecordedBase> {
     bases
         .iter()
         .map(|(base, revision)| RecordedBase {
@@ -118,7 +147,8 @@ pub(crate) fn write(
             namespace: Some(key.namespace.clone()),
             annotations: Some(annotations.into_iter().collect()),
             labels: Some(labels.into_iter().collect()),
-            owner_references: Some(vec![owner]),
+            // A tombstone stays when its Application goes.
+            owner_references: Some(vec![owner]).filter(|_| !draft.is_tombstone),
             ..ObjectMeta::default()
         },
         spec: RecordFields {
@@ -149,11 +179,24 @@ pub(crate) fn write(
                     digest: entry.digest.clone().map(|digest| digest.0),
                     seen: entry.seen.clone().map(|digest| digest.0),
                     wave: Some(i64::from(entry.wave)).filter(|wave| *wave != 0),
-                    keep: entry.keep,
-                    keep_on_delete: entry.keep_on_delete,
+                    prune: written_deletable(entry.prune),
+                    delete: written_deletable(entry.delete),
+                    prune_last: entry.prune_last,
+                    hook: entry.is_hook,
+                    by_mark_alone: entry.by_mark_alone,
                     ..v1alpha1::Entry::of(id)
                 })
                 .collect(),
+            run: draft.run.as_ref().map(deeds::written_run),
+            log: draft.log.iter().map(deeds::written_deed).collect(),
+            rollback: draft.rollback.as_ref().map(deeds::written_rollback),
+            bundle: draft
+                .bundle
+                .clone()
+                .map(|digest| digest.0)
+                .unwrap_or_default(),
+            namespace_metadata: draft.namespace.clone(),
+            tombstone: draft.is_tombstone,
         },
     }
 }

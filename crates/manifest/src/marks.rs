@@ -21,6 +21,12 @@ pub const WAVE: &str = "argocd.argoproj.io/sync-wave";
 pub const HOOK: &str = "argocd.argoproj.io/hook";
 /// Helm's hook annotation, which Argo CD honours.
 pub const HELM_HOOK: &str = "helm.sh/hook";
+/// When a hook is deleted.
+pub const HOOK_DELETE: &str = "argocd.argoproj.io/hook-delete-policy";
+/// Keeps a hook until what became of it is written down.
+pub const HOOK_FINALIZER: &str = "argocd.argoproj.io/hook-finalizer";
+/// On a hook: the operation that it runs in, a slash, and the phase.
+pub const RUNS_IN: &str = "lockstep.dev/runs-in";
 /// Argo CD's per-object options.
 pub const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 /// Helm's policy that Argo CD honours when an app is deleted.
@@ -58,18 +64,180 @@ pub fn wave(object: &Manifest) -> i32 {
         .unwrap_or(0)
 }
 
-/// The hook annotation's text, when the object is a hook of Argo CD or of Helm.
+/// When a hook runs, in the order of a sync; ordinary objects stand where `Sync` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HookPhase {
+    /// Before anything is applied.
+    PreSync,
+    /// Before anything is deleted with the app.
+    PreDelete,
+    /// With the ordinary objects.
+    Sync,
+    /// When all of these are healthy.
+    PostSync,
+    /// When everything was deleted with the app.
+    PostDelete,
+    /// When the sync has failed.
+    SyncFail,
+}
+
+impl HookPhase {
+    const ALL: [Self; 6] = [
+        Self::PreSync,
+        Self::PreDelete,
+        Self::Sync,
+        Self::PostSync,
+        Self::PostDelete,
+        Self::SyncFail,
+    ];
+
+    /// Argo CD's word.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::PreSync => "PreSync",
+            Self::PreDelete => "PreDelete",
+            Self::Sync => "Sync",
+            Self::PostSync => "PostSync",
+            Self::PostDelete => "PostDelete",
+            Self::SyncFail => "SyncFail",
+        }
+    }
+
+    /// Does it belong to the deletion of an app?
+    pub fn is_of_deletion(self) -> bool {
+        matches!(self, Self::PreDelete | Self::PostDelete)
+    }
+}
+
+impl std::str::FromStr for HookPhase {
+    type Err = UnknownHook;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|phase| phase.text() == text)
+            .ok_or_else(|| UnknownHook {
+                annotation: HOOK,
+                value: text.to_owned(),
+            })
+    }
+}
+
+/// When a hook that has run is deleted, by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, as Argo CD has them"
+)]
+pub struct HookDelete {
+    /// Before it runs again.
+    pub before_creation: bool,
+    /// When the sync has succeeded.
+    pub succeeded: bool,
+    /// When the sync has failed.
+    pub failed: bool,
+}
+
+/// What makes an object a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When it runs; never, when empty (`Skip`, and what Argo CD leaves out of Helm's hooks).
+    pub phases: Vec<HookPhase>,
+    /// When it is deleted.
+    pub delete: HookDelete,
+}
+
+/// A hook annotation says something that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{annotation}: {value:?} is no hook")]
+pub struct UnknownHook {
+    /// Which annotation.
+    pub annotation: &'static str,
+    /// The word in it.
+    pub value: String,
+}
+
+/// What makes an object a hook, when it is one.
 ///
-/// `crd-install` is what Argo CD treats as an ordinary object, so it is none.
-pub fn hook(object: &Manifest) -> Option<&str> {
-    object
-        .annotation(HOOK)
-        .or_else(|| {
-            object
-                .annotation(HELM_HOOK)
-                .filter(|text| text.trim() != "crd-install")
-        })
-        .filter(|text| !text.trim().is_empty())
+/// Shape: Argo CD's annotation counts, else Helm's as Argo CD maps it. `Skip` counts only alone; `crd-install` is what
+/// Argo CD treats as an ordinary object. Errors: a word that is no hook; Argo CD leaves such an object out in silence.
+/// Source: gitops-engine `sync/hook`, Helm's list of hooks.
+pub fn hook(object: &Manifest) -> Result<Option<Hook>, UnknownHook> {
+    let words = |key: &str| -> Vec<String> {
+        let text = object.annotation(key).unwrap_or_default();
+        let words = text.split(',').map(str::trim);
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut phases = Vec::new();
+    let own = words(HOOK);
+    if own.is_empty() {
+        let helm = words(HELM_HOOK);
+        if helm.is_empty() || helm.iter().any(|word| word == "crd-install") {
+            return Ok(None);
+        }
+        for word in helm {
+            phases.extend(match word.as_str() {
+                "pre-install" | "pre-upgrade" => Some(HookPhase::PreSync),
+                "post-install" | "post-upgrade" => Some(HookPhase::PostSync),
+                "pre-delete" => Some(HookPhase::PreDelete),
+                "post-delete" => Some(HookPhase::PostDelete),
+                "pre-rollback" | "post-rollback" | "test" | "test-success" | "test-failure" => None,
+                _ => {
+                    return Err(UnknownHook {
+                        annotation: HELM_HOOK,
+                        value: word,
+                    });
+                }
+            });
+        }
+    } else {
+        for word in own.iter().filter(|word| *word != "Skip") {
+            phases.push(word.parse()?);
+        }
+    }
+    phases.sort_unstable();
+    phases.dedup();
+    let delete = hook_delete(&words(HOOK_DELETE), &words("helm.sh/hook-delete-policy"));
+    Ok(Some(Hook { phases, delete }))
+}
+
+/// The policies of the first list that names any; what nobody knows in it counts as not there, as in Argo CD.
+fn hook_delete(own: &[String], helm: &[String]) -> HookDelete {
+    let mut found = HookDelete::default();
+    for word in own {
+        match word.as_str() {
+            "BeforeHookCreation" => found.before_creation = true,
+            "HookSucceeded" => found.succeeded = true,
+            "HookFailed" => found.failed = true,
+            _ => {}
+        }
+    }
+    if found == HookDelete::default() {
+        for word in helm {
+            match word.as_str() {
+                "before-hook-creation" => found.before_creation = true,
+                "hook-succeeded" => found.succeeded = true,
+                "hook-failed" => found.failed = true,
+                _ => {}
+            }
+        }
+    }
+    if found == HookDelete::default() {
+        found.before_creation = true;
+    }
+    found
+}
+
+/// What a sync option of this name says on the object: `confirm` for `Prune=confirm`.
+pub fn option<'a>(object: &'a Manifest, name: &str) -> Option<&'a str> {
+    let given = object.annotation(SYNC_OPTIONS)?;
+    given.split(',').find_map(|given| {
+        let (key, value) = given.trim().split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 /// Is this option (`Prune=false`) among the object's sync options?
@@ -80,16 +248,40 @@ pub fn has_option(object: &Manifest, option: &str) -> bool {
     })
 }
 
-/// Must the object stay when it leaves git?
-pub fn is_prune_off(object: &Manifest) -> bool {
-    has_option(object, "Prune=false") || has_option(object, "Prune=confirm")
+/// May an object be deleted by itself?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletable {
+    /// Yes.
+    #[default]
+    Yes,
+    /// When a person says so.
+    Confirm,
+    /// Never.
+    No,
 }
 
-/// Must the object stay when its app is deleted?
-pub fn is_delete_off(object: &Manifest) -> bool {
-    has_option(object, "Delete=false")
-        || has_option(object, "Delete=confirm")
-        || object.annotation(HELM_KEEP) == Some("keep")
+impl Deletable {
+    /// What `false` and `confirm` mean as values of `Prune` and `Delete`.
+    pub fn of_option(value: Option<&str>) -> Option<Self> {
+        match value? {
+            "false" => Some(Self::No),
+            "confirm" => Some(Self::Confirm),
+            _ => Some(Self::Yes),
+        }
+    }
+}
+
+/// May the object be deleted when it leaves git? None: it does not say.
+pub fn prune(object: &Manifest) -> Option<Deletable> {
+    Deletable::of_option(option(object, "Prune"))
+}
+
+/// May the object be deleted with its app? None: it does not say.
+pub fn delete(object: &Manifest) -> Option<Deletable> {
+    if object.annotation(HELM_KEEP) == Some("keep") {
+        return Some(Deletable::No);
+    }
+    Deletable::of_option(option(object, "Delete"))
 }
 
 #[cfg(test)]
@@ -126,13 +318,89 @@ mod tests {
 
     #[test]
     fn options_are_found_among_others() {
-        let object = object(json!({SYNC_OPTIONS: "Validate=false, Prune=false"}));
-        assert!(is_prune_off(&object));
-        assert!(!is_delete_off(&object));
+        let object = object(json!({SYNC_OPTIONS: "Validate=false, Prune=false,delete=confirm"}));
+        assert_eq!(prune(&object), Some(Deletable::No));
+        assert_eq!(delete(&object), Some(Deletable::Confirm));
+        assert_eq!(option(&object, "PruneLast"), None);
     }
 
     #[test]
     fn a_set_id_fits_into_a_label() {
         assert_eq!(set_id("argocd", "shop").len(), 55);
+    }
+
+    fn phases(annotations: serde_json::Value) -> Option<Vec<HookPhase>> {
+        let hook = hook(&object(annotations)).expect("known words");
+        hook.map(|hook| hook.phases)
+    }
+
+    #[test]
+    fn hooks_of_argo_cd_count_before_those_of_helm() {
+        use HookPhase::{PostSync, PreDelete, PreSync};
+        assert_eq!(phases(json!({})), None);
+        assert_eq!(
+            phases(json!({HOOK: "PostSync, PreSync", HELM_HOOK: "pre-delete"})),
+            Some(vec![PreSync, PostSync])
+        );
+        assert_eq!(
+            phases(json!({HELM_HOOK: "pre-install,pre-upgrade"})),
+            Some(vec![PreSync])
+        );
+        assert_eq!(
+            phases(json!({HELM_HOOK: "pre-delete"})),
+            Some(vec![PreDelete])
+        );
+        assert_eq!(phases(json!({HELM_HOOK: "crd-install"})), None);
+        assert_eq!(phases(json!({HELM_HOOK: "test"})), Some(vec![]));
+    }
+
+    #[test]
+    fn skip_counts_only_alone() {
+        assert_eq!(phases(json!({HOOK: "Skip"})), Some(vec![]));
+        assert_eq!(
+            phases(json!({HOOK: "Skip,PreSync"})),
+            Some(vec![HookPhase::PreSync])
+        );
+    }
+
+    #[test]
+    fn a_hook_that_nobody_knows_is_an_error() {
+        let unknown = |annotations| hook(&object(annotations)).expect_err("unknown").to_string();
+        assert_eq!(
+            unknown(json!({HOOK: "PreSync,Presync"})),
+            "argocd.argoproj.io/hook: \"Presync\" is no hook"
+        );
+        assert_eq!(
+            unknown(json!({HELM_HOOK: "pre-instal"})),
+            "helm.sh/hook: \"pre-instal\" is no hook"
+        );
+    }
+
+    #[test]
+    fn a_hook_is_deleted_before_it_runs_again_unless_it_says_otherwise() {
+        let delete = |annotations| {
+            let hook = hook(&object(annotations)).expect("known").expect("a hook");
+            let HookDelete {
+                before_creation,
+                succeeded,
+                failed,
+            } = hook.delete;
+            [before_creation, succeeded, failed]
+        };
+        assert_eq!(delete(json!({HOOK: "Sync"})), [true, false, false]);
+        assert_eq!(
+            delete(json!({HOOK: "Sync", HOOK_DELETE: "HookSucceeded,HookFailed"})),
+            [false, true, true]
+        );
+        assert_eq!(
+            delete(json!({HOOK: "Sync", HOOK_DELETE: "Never"})),
+            [true, false, false]
+        );
+        assert_eq!(
+            delete(
+                json!({HELM_HOOK: "pre-delete", "helm.sh/hook-delete-policy": "hook-succeeded"})
+            ),
+            [false, true, false]
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What may be asked of a cluster, as a value that `Project::authorize` can look at.
 
+use serde_json::{Value, json};
+
 use crate::id::{Gvk, ObjectId, Uid};
 use crate::object::Manifest;
 
@@ -12,6 +14,8 @@ pub enum Verb {
     DryRun,
     /// Delete, with both preconditions.
     Delete(Propagation),
+    /// Leave these finalizers on it, and no others, with both preconditions: how a hook that has ended is let go.
+    LetGo,
 }
 
 /// What happens to what the object owns.
@@ -68,6 +72,31 @@ impl Write {
             verb: Verb::DryRun,
             ..Self::apply(body)
         }
+    }
+
+    /// The same live object without this finalizer. None: it does not carry it, or does not say who it is.
+    pub fn let_go(live: &Manifest, finalizer: &str) -> Option<Self> {
+        let stand = live.get(&["metadata", "finalizers"])?.as_array()?;
+        let rest: Vec<&Value> = stand.iter().filter(|one| **one != finalizer).collect();
+        if rest.len() == stand.len() {
+            return None;
+        }
+        let gvk = live.gvk();
+        let mut body = json!({"apiVersion": gvk.api_version(), "kind": gvk.kind,
+            "metadata": {"name": live.name(), "finalizers": rest}});
+        if let Some(namespace) = live.namespace() {
+            body["metadata"]["namespace"] = json!(namespace);
+        }
+        Some(Self {
+            verb: Verb::LetGo,
+            id: live.id(),
+            gvk,
+            body: Manifest::from_value(body).ok(),
+            preconditions: Preconditions {
+                uid: Some(live.uid()?),
+                resource_version: Some(live.resource_version()?.to_owned()),
+            },
+        })
     }
 
     /// The deletion of exactly this live object, as it was when it was looked at.

@@ -8,8 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use globset::GlobBuilder;
 use lockstep_app::app::{App, Ignore, Revision};
 use lockstep_app::project::Scope;
-use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, kinds, marks};
+use lockstep_app::{Blame, Fault};
+use lockstep_manifest::marks::{HookPhase, UnknownHook};
+use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Place, kinds, marks};
 use serde_json::Value;
+
+use crate::hook::Hook;
 
 /// One object that git wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +49,16 @@ pub enum Finding {
     },
     /// A namespaced object without a namespace, in an app without one.
     NoNamespace(ObjectId),
+    /// A hook annotation says something that nobody knows: the commit is not taken, since what was to run before or
+    /// after it is not known.
+    UnknownHook {
+        /// The object.
+        id: ObjectId,
+        /// What it says.
+        why: UnknownHook,
+        /// Where.
+        place: Option<Place>,
+    },
 }
 
 /// Everything that git wants at one revision.
@@ -54,8 +68,10 @@ pub struct Desired {
     pub revision: Revision,
     /// In the order of waves, kinds and names.
     pub objects: Vec<Arc<Wanted>>,
-    /// Objects with a hook annotation, which are held: id and the annotation's text.
-    pub hooks: BTreeMap<ObjectId, String>,
+    /// The hooks, one for each of their phases, in the order in which they run.
+    pub hooks: Vec<Arc<Hook>>,
+    /// Hooks that never run.
+    pub skipped: BTreeSet<ObjectId>,
     /// What is worth saying.
     pub findings: Vec<Finding>,
     /// The kinds that have to be seen before anything is planned.
@@ -65,6 +81,44 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Why the commit cannot be taken at all, if so.
+    pub fn fault(&self) -> Option<Fault> {
+        self.findings.iter().find_map(|finding| {
+            let Finding::UnknownHook { id, why, place } = finding else {
+                return None;
+            };
+            let at = place
+                .as_ref()
+                .map_or_else(String::new, |place| format!("{place}: "));
+            let fault = Fault::new(Blame::User, "spec.unknown_hook", format!("{at}{id}: {why}"));
+            Some(fault.hint(format!(
+                "write {}, or take the annotation away",
+                if why.annotation == marks::HOOK {
+                    "PreSync, Sync, PostSync, SyncFail, PreDelete, PostDelete or Skip"
+                } else {
+                    "one of Helm's hooks, such as pre-install or post-upgrade"
+                }
+            )))
+        })
+    }
+
+    /// Does it want nothing at all?
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.hooks.is_empty()
+    }
+
+    /// A digest of everything that would be applied: equal digests, equal bytes.
+    pub fn digest(&self) -> Digest {
+        let objects = self.objects.iter().map(|wanted| (HookPhase::Sync, wanted));
+        let hooks = self.hooks.iter().map(|hook| (hook.phase, &hook.wanted));
+        let mut lines: Vec<String> = objects
+            .chain(hooks)
+            .map(|(phase, wanted)| format!("{} {} {}", phase.text(), wanted.id, wanted.digest))
+            .collect();
+        lines.sort_unstable();
+        Digest::of(lines.join("\n").as_bytes())
+    }
+
     /// The object of this name, if git wants it.
     pub fn get(&self, id: &ObjectId) -> Option<&Arc<Wanted>> {
         let object = |at: &u32| self.objects.get(usize::try_from(*at).ok()?);
@@ -93,14 +147,30 @@ pub fn prepare(
     let brought: BTreeMap<GroupKind, Scope> = manifests.iter().filter_map(scope_of_crd).collect();
     let set = marks::set_id(&app.key.namespace, &app.key.name);
     let mut findings = Vec::new();
-    let mut hooks = BTreeMap::new();
+    let mut hooks: BTreeMap<ObjectId, (Arc<Wanted>, marks::Hook, bool)> = BTreeMap::new();
     let mut by_id: BTreeMap<ObjectId, Wanted> = BTreeMap::new();
 
     for mut manifest in manifests {
         let gvk = manifest.gvk();
-        if manifest.name().is_empty() {
+        let hook = match marks::hook(&manifest) {
+            Ok(hook) => hook,
+            Err(why) => {
+                let place = manifest.places().origin();
+                let id = manifest.id();
+                findings.push(Finding::UnknownHook { id, why, place });
+                continue;
+            }
+        };
+        let prefix = manifest.text(&["metadata", "generateName"]).to_owned();
+        let has_name = !manifest.name().is_empty() && manifest.name() != prefix;
+        let generated = !has_name && hook.is_some();
+        if !has_name && hook.is_none() {
             findings.push(Finding::NoName { kind: gvk.kind });
             continue;
+        }
+        if generated && let Some(Value::Object(metadata)) = manifest.body_mut().get_mut("metadata")
+        {
+            metadata.insert("name".to_owned(), Value::from(prefix)); // each run adds the rest
         }
         let scope = scopes(&gvk)
             .or_else(|| brought.get(&gvk.group_kind()).copied())
@@ -130,13 +200,6 @@ pub fn prepare(
             merge_string_data(&mut manifest);
         }
         let id = manifest.id();
-        if let Some(text) = marks::hook(&manifest) {
-            if by_id.remove(&id).is_some() {
-                findings.push(Finding::Repeated(id.clone()));
-            }
-            hooks.insert(id, text.to_owned());
-            continue;
-        }
         manifest.set_label(marks::PART_OF, &set);
         manifest.set_annotation(
             marks::TRACKING_ID,
@@ -162,14 +225,25 @@ pub fn prepare(
             gvk,
             id: id.clone(),
         };
-        let was_hook = hooks.remove(&id).is_some();
-        if by_id.insert(id.clone(), wanted).is_some() || was_hook {
-            findings.push(Finding::Repeated(id));
+        let (was_hook, was_object) = (hooks.remove(&id).is_some(), by_id.remove(&id).is_some());
+        if was_hook || was_object {
+            findings.push(Finding::Repeated(id.clone()));
+        }
+        match hook {
+            None => {
+                by_id.insert(id, wanted);
+            }
+            Some(hook) => {
+                hooks.insert(id, (Arc::new(wanted), hook, generated));
+            }
         }
     }
 
     hand_over_replicas(&mut by_id);
-    let kinds = by_id.values().map(|wanted| wanted.gvk.clone()).collect();
+    let of_hooks = hooks.values().map(|(wanted, ..)| wanted.gvk.clone());
+    let kinds = by_id.values().map(|wanted| wanted.gvk.clone());
+    let kinds = kinds.chain(of_hooks).collect();
+    let (hooks, skipped) = phases(hooks);
     let mut objects: Vec<Arc<Wanted>> = by_id.into_values().map(Arc::new).collect();
     objects.sort_by(|a, b| {
         (a.wave, kinds::rank(&a.id.kind), &a.id).cmp(&(b.wave, kinds::rank(&b.id.kind), &b.id))
@@ -185,10 +259,43 @@ pub fn prepare(
         revision,
         objects,
         hooks,
+        skipped,
         findings,
         kinds,
         by_id,
     }
+}
+
+/// One hook for each phase, in the order in which they run; and those that never do.
+fn phases(
+    hooks: BTreeMap<ObjectId, (Arc<Wanted>, marks::Hook, bool)>,
+) -> (Vec<Arc<Hook>>, BTreeSet<ObjectId>) {
+    let mut found = Vec::new();
+    let mut skipped = BTreeSet::new();
+    for (id, (wanted, hook, generated)) in hooks {
+        if hook.phases.is_empty() {
+            skipped.insert(id);
+        }
+        for phase in hook.phases {
+            found.push(Arc::new(Hook {
+                wanted: Arc::clone(&wanted),
+                phase,
+                delete: hook.delete,
+                generated,
+            }));
+        }
+    }
+    found.sort_by(|a, b| {
+        let place = |hook: &Hook| {
+            (
+                hook.phase,
+                hook.wanted.wave,
+                kinds::rank(&hook.wanted.id.kind),
+            )
+        };
+        (place(a), &a.wanted.id).cmp(&(place(b), &b.wanted.id))
+    });
+    (found, skipped)
 }
 
 fn drop_what_the_server_owns(manifest: &mut Manifest) {

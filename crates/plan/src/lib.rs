@@ -1,11 +1,12 @@
 //! Desired against live: the steps, the reason for each step, wait or non-step.
 //!
-//! Reading order: [`desired`] is what git wants, with our marks on it; [`seen`] what the cluster was seen to hold and
+//! Reading order: [`desired`] is what git wants, with our marks on it, and [`hook`] what of it runs once in a sync; [`seen`] what the cluster was seen to hold and
 //! the inventory of what we may have touched; [`step`](mod@step) what a plan is made of; [`plan()`](fn@plan) makes
 //! one; [`changes`] compares two objects field by field; [`text`] says it all in words.
 
 pub mod changes;
 pub mod desired;
+pub mod hook;
 pub mod make;
 mod order;
 pub mod seen;
@@ -14,6 +15,7 @@ pub mod text;
 
 pub use changes::{FieldChange, Side};
 pub use desired::{Desired, Finding, Scopes, Wanted, prepare};
-pub use make::{DriftClock, Elsewhere, Facts, Mode, NOT_OURS, plan};
-pub use seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
-pub use step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
+pub use hook::{Course, Hook, HookKey, HookRun, HookState, Leftover, Run, Selector};
+pub use make::{DriftClock, Elsewhere, Facts, Mode, NOT_OURS, namespace_digest, plan};
+pub use seen::{Entry, Failure, Going, HookSeen, Inventory, KindView, Observed, Seen};
+pub use step::{Action, Asked, Barred, Plan, Reason, Step, Unstepped, Waiting};

@@ -1,20 +1,26 @@
 //! Makes a plan: pure, total, the same for the same inputs.
+//!
+//! Here is what is applied, and how all of it comes together; `deletions` says what goes, `hooks` what runs.
+
+mod deletions;
+mod hooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockstep_app::App;
-use lockstep_app::policy::{DecidedBy, DeletionPolicy, DriftPolicy};
+use lockstep_app::policy::DriftPolicy;
 use lockstep_app::project::Scope;
-use lockstep_manifest::write::Propagation;
-use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId};
+use lockstep_app::{App, Blame, Fault};
+use lockstep_manifest::marks::{self, HookPhase};
+use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId};
 use serde_json::json;
 
 use crate::desired::{Desired, Wanted};
+use crate::hook::Run;
 use crate::order::{self, Ordering, namespace_id};
 use crate::seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
-use crate::step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
+use crate::step::{Action, Barred, Plan, Reason, Step, Unstepped, Waiting};
 
 /// What the plan is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +57,16 @@ pub struct Facts<'a> {
     pub touched: &'a BTreeSet<ObjectId>,
     /// Since when an object differs, and when it may be put back at the earliest.
     pub drift: &'a BTreeMap<ObjectId, DriftClock>,
+    /// Was the destination's namespace given the labels and annotations that the app wants on it?
+    pub namespace_is_as_wanted: bool,
+    /// Since when deletions are being asked for: a confirmation that is older was given for something else.
+    pub asked_since: Option<Timestamp>,
     /// The deletions that a person let through.
     pub approved: &'a BTreeSet<ObjectId>,
+    /// The sync that is under way; none for healing, and for what a sync would do.
+    pub run: Option<&'a Run>,
+    /// By itself nothing more of this commit is done than to put back what was.
+    pub barred: Option<Barred>,
     /// The time.
     pub now: Timestamp,
 }
@@ -92,40 +106,34 @@ pub fn plan(
     inventory: &Inventory,
     facts: &Facts<'_>,
 ) -> Plan {
+    let none = Vec::new();
+    let objects = match desired {
+        Some(desired) if mode != Mode::Leave => &desired.objects,
+        _ => &none,
+    };
     let mut made = Making {
         app,
         mode,
         observed,
         inventory,
         facts,
+        objects,
+        desired,
         steps: Vec::new(),
         waiting: Vec::new(),
         unstepped: BTreeMap::new(),
+        stages: BTreeMap::new(),
     };
-    let none = Vec::new();
-    let objects = desired.map_or(&none, |desired| &desired.objects);
     if mode != Mode::Leave {
-        made.namespace(objects);
+        made.namespace();
         for wanted in objects {
             made.apply(wanted);
         }
-        for (id, text) in desired.iter().flat_map(|desired| &desired.hooks) {
-            made.unstepped
-                .insert(id.clone(), Unstepped::Hook { text: text.clone() });
-        }
     }
-    let wanted: BTreeSet<&ObjectId> = objects
-        .iter()
-        .map(|wanted| &wanted.id)
-        .chain(desired.iter().flat_map(|desired| desired.hooks.keys()))
-        .collect();
-    for (id, entry) in &inventory.entries {
-        if mode == Mode::Leave || !wanted.contains(id) {
-            made.prune(id, entry);
-        }
-    }
-    made.keep_to_budget();
-    made.into_plan(desired, objects)
+    made.deletions();
+    made.hooks();
+    made.hold_back();
+    made.into_plan()
 }
 
 struct Making<'a> {
@@ -134,29 +142,30 @@ struct Making<'a> {
     observed: &'a Observed,
     inventory: &'a Inventory,
     facts: &'a Facts<'a>,
+    objects: &'a [Arc<Wanted>],
+    desired: Option<&'a Desired>,
     steps: Vec<Step>,
     waiting: Vec<(Step, Waiting)>,
     unstepped: BTreeMap<ObjectId, Unstepped>,
+    /// Where each deletion stands in the order.
+    stages: BTreeMap<ObjectId, i32>,
 }
 
 impl Making<'_> {
     /// The step that `CreateNamespace=true` asks for, unless git brings the namespace itself.
-    fn namespace(&mut self, objects: &[Arc<Wanted>]) {
+    fn namespace(&mut self) {
+        let objects = self.objects;
         let name = &self.app.namespace;
         if !self.app.create_namespace || name.is_empty() || objects.is_empty() {
             return;
         }
         let id = namespace_id(name);
         let by_git = objects.iter().any(|wanted| wanted.id == id);
-        if by_git || self.observed.namespaces.contains(name) {
+        let is_there = self.observed.namespaces.contains(name);
+        if by_git || (is_there && self.facts.namespace_is_as_wanted) {
             return;
         }
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": name,
-            "labels": self.app.namespace_labels,
-            "annotations": self.app.namespace_annotations,
-        }});
-        let Ok(manifest) = Manifest::from_value(body) else {
+        let Some(manifest) = namespace_of(self.app) else {
             return;
         };
         let wanted = Wanted {
@@ -191,7 +200,7 @@ impl Making<'_> {
             None if entry.is_some_and(|entry| entry.uid.is_some()) => Reason::Recreate,
             None => Reason::Create,
             Some(seen) if seen.terminating => {
-                self.skip(id, Unstepped::Terminating);
+                self.skip(id, going(seen));
                 return;
             }
             Some(seen) => match entry {
@@ -247,177 +256,13 @@ impl Making<'_> {
         true
     }
 
-    fn prune(&mut self, id: &ObjectId, entry: &Entry) {
-        let leaving = self.mode == Mode::Leave;
-        let reason = if leaving {
-            Reason::Leaving
-        } else {
-            Reason::Gone
-        };
-        if !leaving && self.app.create_namespace && *id == namespace_id(&self.app.namespace) {
-            // It left git and is asked for all the same; it may be in the front already.
-            if self.steps.iter().all(|step| step.id != *id) {
-                self.skip(id, Unstepped::PruneDisabled);
-            }
-            return;
-        }
-        if let Some(by) = self.facts.elsewhere.wanted.get(id) {
-            self.release(id, entry, Reason::TakenOver { by: by.clone() });
-            return;
-        }
-        let kept = if leaving {
-            // Argo CD leaves CRDs standing when an app goes: their objects may be other people's.
-            entry.keep_on_delete
-                || self.app.options.no_delete
-                || id.kind == "CustomResourceDefinition"
-        } else {
-            entry.keep || self.app.options.no_prune
-        };
-        if kept || self.app.policy.deletion == DeletionPolicy::Keep {
-            self.skip(id, Unstepped::PruneDisabled);
-            return;
-        }
-        let gvk = Gvk {
-            group: id.group.clone(),
-            version: entry.version.clone(),
-            kind: id.kind.clone(),
-        };
-        let view = (self.facts.kinds)(&id.group_kind());
-        if let KindView::Unobserved(fault) = view {
-            self.skip(id, Unstepped::Unobserved(fault));
-            return;
-        }
-        let seen = self.observed.objects.get(id);
-        let Some(uid) = entry.uid.clone() else {
-            // Nothing carries our mark under that name, and no server ever confirmed it: there is nothing.
-            self.skip(id, Unstepped::NeverSeen);
-            return;
-        };
-        if view == KindView::NotServed {
-            // With its definition the object went, too: there is nothing to delete, and nothing to wait for.
-            self.release(id, entry, reason);
-            return;
-        }
-        if let Some(failure) = self.facts.failures.get(id).filter(|f| f.digest.is_none()) {
-            if failure.fault.code == NOT_OURS {
-                self.skip(id, Unstepped::NotOurs);
-                return;
-            }
-            match failure.retry_at {
-                None => {
-                    self.skip(id, Unstepped::Failed(failure.fault.clone()));
-                    return;
-                }
-                Some(at) if at > self.facts.now => {
-                    let step = self.prune_step(id, gvk, uid, entry.wave, reason);
-                    self.waiting.push((step, Waiting::Retry(at)));
-                    return;
-                }
-                Some(_) => {}
-            }
-        }
-        if seen.is_some_and(|seen| seen.terminating) {
-            self.skip(id, Unstepped::Terminating);
-            return;
-        }
-        let step = self.prune_step(id, gvk, uid, entry.wave, reason);
-        // Who deletes an Application that has the finalizer has decided, as in Argo CD; only an environment asks again.
-        let asks = !leaving || self.app.policy.deletion_by != DecidedBy::Application;
-        let by_policy = asks && self.app.policy.deletion == DeletionPolicy::Approve;
-        // What is not there any more is only confirmed to be gone.
-        let protected = !leaving && seen.is_some_and(|seen| seen.protected);
-        let asked = match (by_policy, protected) {
-            (true, _) => Some(Asked::Policy),
-            (false, true) => Some(Asked::Protected),
-            (false, false) => None,
-        };
-        if let Some(asked) = asked.filter(|_| !self.facts.approved.contains(id)) {
-            self.waiting.push((step, Waiting::Approval(asked)));
-        } else if !leaving && (self.facts.others_looking)() {
-            self.waiting.push((step, Waiting::Others));
-        } else {
-            self.steps.push(step);
-        }
-    }
-
-    /// More deletions than the budget allows are not made by themselves: none of them, since nobody knows which were
-    /// meant.
-    fn keep_to_budget(&mut self) {
-        let (approved, observed) = (self.facts.approved, self.observed);
-        let goes = |step: &Step| {
-            step.reason == Reason::Gone
-                && observed.objects.contains_key(&step.id)
-                && matches!(step.action, Action::Prune { .. })
-                && !approved.contains(&step.id)
-        };
-        let waiting = self.waiting.iter().map(|(step, _)| step);
-        let wanted = self
-            .steps
-            .iter()
-            .chain(waiting)
-            .filter(|step| goes(step))
-            .count();
-        let allowed = self
-            .app
-            .policy
-            .prune_budget
-            .allows(self.inventory.entries.len());
-        if wanted <= allowed {
-            return;
-        }
-        let asked = Waiting::Approval(Asked::Budget { wanted, allowed });
-        for (step, on) in &mut self.waiting {
-            if goes(step) {
-                *on = asked.clone();
-            }
-        }
-        let over: Vec<Step> = self.steps.extract_if(.., |step| goes(step)).collect();
-        self.waiting
-            .extend(over.into_iter().map(|step| (step, asked.clone())));
-    }
-
-    fn prune_step(
-        &self,
-        id: &ObjectId,
-        gvk: Gvk,
-        uid: lockstep_manifest::Uid,
-        wave: i32,
-        reason: Reason,
-    ) -> Step {
-        let propagation = match self.app.on_delete {
-            lockstep_app::app::OnDelete::Cascade(how) if self.mode == Mode::Leave => how,
-            _ => self.app.options.propagation,
-        };
-        debug_assert!(propagation != Propagation::Orphan || self.mode != Mode::Leave);
-        Step {
-            id: id.clone(),
-            action: Action::Prune {
-                gvk,
-                uid,
-                propagation,
-            },
-            reason,
-            wave,
-            changes: Vec::new(),
-        }
-    }
-
     fn push(&mut self, wanted: Arc<Wanted>, reason: Reason) {
         self.steps.push(Step {
             id: wanted.id.clone(),
+            phase: HookPhase::Sync,
             wave: wanted.wave,
             action: Action::Apply(wanted),
             reason,
-            changes: Vec::new(),
-        });
-    }
-
-    fn release(&mut self, id: &ObjectId, entry: &Entry, reason: Reason) {
-        self.steps.push(Step {
-            id: id.clone(),
-            action: Action::Release,
-            reason,
-            wave: entry.wave,
             changes: Vec::new(),
         });
     }
@@ -426,25 +271,78 @@ impl Making<'_> {
         self.unstepped.insert(id.clone(), why);
     }
 
+    /// Takes out what this sync is not about, or what may not be begun by itself.
+    fn hold_back(&mut self) {
+        let run = self.facts.run;
+        let shared = self.shared();
+        let why_not = |step: &Step| {
+            let by_hook = matches!(step.action, Action::Run { .. } | Action::LetGo { .. });
+            if by_hook || self.mode == Mode::Leave || matches!(step.action, Action::Release) {
+                return None;
+            }
+            if let Some(id) = &shared {
+                return Some(Waiting::Applied(id.clone()));
+            }
+            let is_namespace = step.reason == Reason::Namespace;
+            if run.is_some_and(|run| !run.selects(&step.id) && !is_namespace) {
+                return Some(Waiting::NotSelected);
+            }
+            let is_drift = matches!(step.reason, Reason::Heal | Reason::Recreate);
+            let barred = self.facts.barred.filter(|_| run.is_none() && !is_drift);
+            barred.map(Waiting::Barred)
+        };
+        let held: Vec<(Step, Waiting)> = self
+            .steps
+            .extract_if(.., |step| why_not(step).is_some())
+            .filter_map(|step| why_not(&step).map(|on| (step, on)))
+            .collect();
+        for (step, on) in &mut self.waiting {
+            if let Some(why) = why_not(step).filter(|_| on.goes_on()) {
+                *on = why;
+            }
+        }
+        self.waiting.extend(held);
+    }
+
+    /// With `FailOnSharedResource=true` an object that another app has lets nothing be done.
+    fn shared(&mut self) -> Option<ObjectId> {
+        let is_shared = |why: &Unstepped| matches!(why, Unstepped::OwnedByOther { .. });
+        let (id, why) = self.unstepped.iter_mut().find(|(_, why)| is_shared(why))?;
+        if !self.app.options.fail_on_shared {
+            return None;
+        }
+        let text = format!("FailOnSharedResource=true: {id}: {why}");
+        let fault = Fault::new(Blame::User, "sync.shared_resource", text);
+        *why = Unstepped::Refused(fault.hint("take the object out of one of the two apps"));
+        Some(id.clone())
+    }
+
     /// Splits what may be done into the front and what waits for something else of this plan.
-    fn into_plan(mut self, desired: Option<&Desired>, objects: &[Arc<Wanted>]) -> Plan {
-        let brought = order::definitions(objects);
+    fn into_plan(mut self) -> Plan {
+        let brought = order::definitions(self.objects);
         let (steps, held): (Vec<Step>, Vec<Step>) = std::mem::take(&mut self.steps)
             .into_iter()
             .partition(|step| self.nobody_serves(step, &brought).is_none());
         for step in held {
-            if let Some(gvk) = self.nobody_serves(&step, &brought) {
+            let Some((wanted, gvk)) = self.nobody_serves(&step, &brought) else {
+                continue;
+            };
+            if self.app.options.waits_for_kinds || waits_for_its_kind(&wanted.manifest) {
+                self.waiting.push((step, Waiting::Served(gvk)));
+            } else {
                 self.unstepped.insert(step.id, Unstepped::NotServed(gvk));
             }
         }
         let ordering = Ordering {
             mode: self.mode,
-            objects,
+            objects: self.objects,
+            hooks: self.desired.map_or(&[][..], |desired| &desired.hooks),
             observed: self.observed,
             inventory: self.inventory,
             facts: self.facts,
             waiting: &self.waiting,
             unstepped: &self.unstepped,
+            stages: &self.stages,
         };
         let edges = ordering.edges(&steps);
         let mut front = Vec::new();
@@ -454,25 +352,58 @@ impl Making<'_> {
                 Some(edge) => self.waiting.push((step, edge)),
             }
         }
-        let revision = desired.map(|desired| desired.revision.clone());
-        Plan {
-            revision,
+        let revision = self.desired.map(|desired| desired.revision.clone());
+        let mut plan = Plan {
+            revision: revision.filter(|_| self.mode != Mode::Leave),
             front,
-            waiting: self.waiting,
-            unstepped: self.unstepped,
-        }
+            waiting: std::mem::take(&mut self.waiting),
+            unstepped: std::mem::take(&mut self.unstepped),
+        };
+        self.after_failure(&mut plan);
+        plan
     }
 
-    fn nobody_serves(&self, step: &Step, brought: &BTreeMap<GroupKind, &Wanted>) -> Option<Gvk> {
-        match &step.action {
-            Action::Apply(wanted) => order::nobody_serves(wanted, self.facts, brought),
-            Action::Prune { .. } | Action::Release => None,
-        }
+    fn nobody_serves<'s>(
+        &self,
+        step: &'s Step,
+        brought: &BTreeMap<GroupKind, &Wanted>,
+    ) -> Option<(&'s Wanted, Gvk)> {
+        let wanted = match &step.action {
+            Action::Apply(wanted) => wanted,
+            Action::Run { hook, .. } => &hook.wanted,
+            Action::Prune { .. } | Action::Release | Action::LetGo { .. } => return None,
+        };
+        let gvk = order::nobody_serves(wanted, self.facts, brought)?;
+        Some((wanted, gvk))
     }
+}
+
+/// Is something outside of this app to bring the object's kind? Then it waits for that, within the sync's patience.
+fn waits_for_its_kind(object: &Manifest) -> bool {
+    marks::option(object, "SkipDryRunOnMissingResource") == Some("true")
+}
+
+/// The namespace that `CreateNamespace=true` asks for, with the labels and annotations that it is to have.
+fn namespace_of(app: &App) -> Option<Manifest> {
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": app.namespace,
+        "labels": app.namespace_labels,
+        "annotations": app.namespace_annotations,
+    }});
+    Manifest::from_value(body).ok()
+}
+
+/// By which one knows again what that namespace was given.
+pub fn namespace_digest(app: &App) -> Digest {
+    namespace_of(app).map_or_else(|| Digest::of(b""), |manifest| manifest.digest())
 }
 
 /// The fault code of an object that carries no mark of ours.
 pub const NOT_OURS: &str = "prune.not_ours";
+
+fn going(seen: &Seen) -> Unstepped {
+    Unstepped::Terminating(seen.going.as_deref().cloned().unwrap_or_default())
+}
 
 fn is_as_answered(entry: &Entry, seen: &Seen) -> bool {
     entry.seen.is_some() && entry.seen == seen.fingerprint && entry.uid.as_ref() == Some(&seen.uid)
@@ -481,6 +412,7 @@ fn is_as_answered(entry: &Entry, seen: &Seen) -> bool {
 fn step(wanted: &Arc<Wanted>, reason: Reason) -> Step {
     Step {
         id: wanted.id.clone(),
+        phase: HookPhase::Sync,
         wave: wanted.wave,
         action: Action::Apply(Arc::clone(wanted)),
         reason,

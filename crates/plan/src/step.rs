@@ -1,15 +1,18 @@
 //! What a plan is made of: steps with reasons, waits, and the reasons for doing nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_app::Fault;
 use lockstep_app::app::Revision;
+use lockstep_manifest::marks::HookPhase;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Gvk, ObjectId, Uid};
 
 use crate::changes::FieldChange;
 use crate::desired::Wanted;
+use crate::hook::Hook;
+use crate::seen::Going;
 
 /// What is done to one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +30,20 @@ pub enum Action {
     },
     /// We stop counting it as ours: another app takes it over, or it went with its kind's definition.
     Release,
+    /// A hook is made, once the one of an earlier run is gone.
+    Run {
+        /// Which.
+        hook: Arc<Hook>,
+        /// What it is to carry as [`marks::RUNS_IN`](lockstep_manifest::marks::RUNS_IN); empty where nothing runs.
+        runs_in: String,
+    },
+    /// A hook that has ended is let go: our finalizer comes off.
+    LetGo {
+        /// Where to address the request.
+        gvk: Gvk,
+        /// The one we made.
+        uid: Uid,
+    },
 }
 
 /// Why.
@@ -51,6 +68,10 @@ pub enum Reason {
         /// The app's name.
         by: String,
     },
+    /// It is a hook of this phase.
+    Hook(HookPhase),
+    /// It is a hook that has ended.
+    HookOver,
 }
 
 /// One thing to do.
@@ -62,6 +83,8 @@ pub struct Step {
     pub action: Action,
     /// Why.
     pub reason: Reason,
+    /// The phase it belongs to; ordinary objects to `Sync`.
+    pub phase: HookPhase,
     /// Its wave.
     pub wave: i32,
     /// What would change, where a dry run or a comparison has said so; empty is "not looked at".
@@ -87,6 +110,48 @@ pub enum Waiting {
     Approval(Asked),
     /// Drift is put back at that moment.
     HealAt(jiff::Timestamp),
+    /// That hook is to have done its work first.
+    Hook(ObjectId),
+    /// It was made, and has not ended.
+    Runs,
+    /// By itself no further sync of this commit is begun.
+    Barred(Barred),
+    /// The sync that runs is of other objects.
+    NotSelected,
+}
+
+impl Waiting {
+    /// Does a sync go on by itself when what it waits for comes about?
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Applied(_)
+            | Self::Healthy(_)
+            | Self::Gone(_)
+            | Self::Served(_)
+            | Self::Retry(_)
+            | Self::Others
+            | Self::Hook(_)
+            | Self::Runs => true,
+            Self::Approval(_) | Self::HealAt(_) | Self::Barred(_) | Self::NotSelected => false,
+        }
+    }
+
+    /// The object that it waits for.
+    pub fn on(&self) -> Option<&ObjectId> {
+        match self {
+            Self::Applied(id) | Self::Healthy(id) | Self::Gone(id) | Self::Hook(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// Why no further sync of a commit is begun by itself: another commit, or a person's sync, begins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// One has failed.
+    Failed,
+    /// A person wanted some of its objects, and where every commit waits for a person, these are all that may.
+    Partly,
 }
 
 /// Why a person is asked before a deletion. Greater is the one to be told first.
@@ -94,6 +159,10 @@ pub enum Waiting {
 pub enum Asked {
     /// The policy says so.
     Policy,
+    /// `Prune=confirm` or `Delete=confirm` stands on it, or on the app.
+    Confirm,
+    /// The record of what the app may have touched was lost: its mark is the only witness.
+    Unsure,
     /// What it holds cannot be made again from git, or it is marked as not to be deleted lightly.
     Protected,
     /// More objects would go than may go by themselves.
@@ -125,11 +194,14 @@ pub enum Unstepped {
     },
     /// Its kind cannot be observed now: nothing of it is deleted.
     Unobserved(Fault),
-    /// It carries a hook annotation; hooks are not run by this version, so it is held.
-    Hook {
-        /// The annotation's text.
-        text: String,
-    },
+    /// It is a hook that never runs here: `Skip`, or one that belongs to another moment.
+    HookSkipped,
+    /// It is a hook that has done its work in the sync that runs.
+    HookRan,
+    /// It is a hook that failed in the sync that runs.
+    HookFailed(String),
+    /// It is a hook that has ended, and its policy keeps it.
+    HookKept,
     /// Its kind is not served by this API server, and nothing in the app brings it.
     NotServed(Gvk),
     /// The last try failed, and it is the user's move.
@@ -137,7 +209,25 @@ pub enum Unstepped {
     /// The project does not allow it.
     Refused(Fault),
     /// It is on its way out.
-    Terminating,
+    Terminating(Going),
+}
+
+impl Unstepped {
+    /// Did it fail for good, so that what waits for it waits in vain?
+    pub fn is_stuck(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(_) | Self::Refused(_) | Self::NotServed(_) | Self::HookFailed(_)
+        )
+    }
+
+    /// Is the object a hook, of which the app's state says nothing?
+    pub fn is_of_hook(&self) -> bool {
+        matches!(
+            self,
+            Self::HookSkipped | Self::HookRan | Self::HookFailed(_) | Self::HookKept
+        )
+    }
 }
 
 /// What would be done, what waits, what is left alone, each with its reason. A value: print it, compare it, approve it.
@@ -166,13 +256,45 @@ impl Plan {
         self.front.is_empty() && self.waiting.is_empty()
     }
 
+    /// What cannot go on until a person moves: what failed, and whatever waits for it, however far.
+    pub fn blocked(&self) -> BTreeSet<ObjectId> {
+        let mut blocked: BTreeSet<ObjectId> = self
+            .unstepped
+            .iter()
+            .filter(|(_, why)| why.is_stuck())
+            .map(|(id, _)| id.clone())
+            .collect();
+        loop {
+            let more: Vec<ObjectId> = self
+                .waiting
+                .iter()
+                .filter(|(step, on)| {
+                    !blocked.contains(&step.id) && on.on().is_some_and(|on| blocked.contains(on))
+                })
+                .map(|(step, _)| step.id.clone())
+                .collect();
+            if more.is_empty() {
+                return blocked;
+            }
+            blocked.extend(more);
+        }
+    }
+
+    /// Does something wait that comes about by itself?
+    pub fn goes_on(&self) -> bool {
+        let blocked = self.blocked();
+        self.waiting
+            .iter()
+            .any(|(step, on)| on.goes_on() && !blocked.contains(&step.id))
+    }
+
     /// How many objects would be created, changed and deleted.
     pub fn counts(&self) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for step in self.steps() {
             match (&step.action, &step.reason) {
                 (Action::Prune { .. }, _) => counts.2 += 1,
-                (Action::Release, _) => {}
+                (Action::Release | Action::Run { .. } | Action::LetGo { .. }, _) => {}
                 (Action::Apply(_), Reason::Create | Reason::Recreate | Reason::Namespace) => {
                     counts.0 += 1;
                 }
@@ -187,10 +309,16 @@ impl Plan {
     pub fn digest(&self) -> Digest {
         let mut lines: Vec<String> = self
             .steps()
-            .map(|step| match &step.action {
-                Action::Apply(wanted) => format!("apply {} {}", step.id, wanted.digest),
-                Action::Prune { uid, .. } => format!("prune {} {uid}", step.id),
-                Action::Release => format!("release {}", step.id),
+            .filter_map(|step| match &step.action {
+                Action::Apply(wanted) => Some(format!("apply {} {}", step.id, wanted.digest)),
+                Action::Prune { uid, .. } => Some(format!("prune {} {uid}", step.id)),
+                Action::Release => Some(format!("release {}", step.id)),
+                Action::Run { hook, .. } => {
+                    let wanted = &hook.wanted;
+                    let phase = hook.phase.text();
+                    Some(format!("run {phase} {} {}", wanted.id, wanted.digest))
+                }
+                Action::LetGo { .. } => None,
             })
             .collect();
         lines.sort();

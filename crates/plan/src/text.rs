@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::step::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
+use crate::seen::Going;
+use crate::step::{Action, Asked, Barred, Plan, Reason, Step, Unstepped, Waiting};
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,6 +16,8 @@ impl fmt::Display for Reason {
             Self::Gone => f.write_str("no longer in git"),
             Self::Leaving => f.write_str("its app is being deleted"),
             Self::TakenOver { by } => write!(f, "now in git of app {by}"),
+            Self::Hook(phase) => write!(f, "{} hook", phase.text()),
+            Self::HookOver => f.write_str("hook that has ended"),
         }
     }
 }
@@ -29,6 +32,12 @@ impl fmt::Display for Waiting {
             Self::Retry(at) => write!(f, "tried again at {}", clock(*at)),
             Self::Others => f.write_str("waits until every app of the repository is rendered"),
             Self::Approval(Asked::Policy) => f.write_str("waits for a sync by a person"),
+            Self::Approval(Asked::Confirm) => f.write_str(
+                "waits for a confirmation: a sync by a person, or argocd.argoproj.io/deletion-approved on the Application",
+            ),
+            Self::Approval(Asked::Unsure) => f.write_str(
+                "waits for a sync by a person, since its record was lost and its mark alone says whose it is",
+            ),
             Self::Approval(Asked::Protected) => f.write_str(
                 "waits for a sync by a person, since git cannot bring back what it holds",
             ),
@@ -37,6 +46,15 @@ impl fmt::Display for Waiting {
                 "waits for a sync by a person, since {wanted} objects would go and {allowed} may by themselves"
             ),
             Self::HealAt(at) => write!(f, "put back at {}", clock(*at)),
+            Self::Hook(id) => write!(f, "waits until hook {id} has done its work"),
+            Self::Runs => f.write_str("runs"),
+            Self::Barred(Barred::Failed) => f.write_str(
+                "waits for another commit or a sync by a person, since a sync of this commit has failed",
+            ),
+            Self::Barred(Barred::Partly) => {
+                f.write_str("waits for a sync by a person, since the last one was of other objects")
+            }
+            Self::NotSelected => f.write_str("is not part of the sync that runs"),
         }
     }
 }
@@ -53,27 +71,41 @@ impl fmt::Display for Unstepped {
             Self::NeverSeen => f.write_str("no longer in git, and never seen in the cluster"),
             Self::OwnedByOther { app } => write!(f, "app {app} had it first"),
             Self::Unobserved(fault) => write!(f, "cannot be seen: {fault}"),
-            Self::Hook { text } => {
-                write!(
-                    f,
-                    "held: it is a hook ({text}), and this version runs no hooks"
-                )
-            }
+            Self::HookSkipped => f.write_str("a hook that runs at another moment, or never"),
+            Self::HookRan => f.write_str("a hook that has done its work"),
+            Self::HookFailed(why) => write!(f, "hook failed: {why}"),
+            Self::HookKept => f.write_str("a hook that has ended, and is kept until it runs again"),
             Self::NotServed(gvk) => write!(f, "held: the API server does not serve {gvk}"),
             Self::Failed(fault) | Self::Refused(fault) => write!(f, "{fault}"),
-            Self::Terminating => f.write_str("is being deleted"),
+            Self::Terminating(going) => write!(f, "{going}"),
+        }
+    }
+}
+
+impl fmt::Display for Going {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is being deleted")?;
+        if let Some(since) = self.since {
+            write!(f, " since {}", clock(since))?;
+        }
+        match self.finalizers.as_slice() {
+            [] => Ok(()),
+            [one] => write!(f, "; finalizer {one} keeps it"),
+            all => write!(f, "; finalizers {} keep it", all.join(", ")),
         }
     }
 }
 
 impl Step {
-    /// `+` created, `~` changed, `-` deleted, `>` released.
+    /// `+` created, `~` changed, `-` deleted, `>` released, `!` run as a hook, `.` let go.
     pub fn sign(&self) -> char {
         match (&self.action, &self.reason) {
             (Action::Apply(_), Reason::Create | Reason::Recreate | Reason::Namespace) => '+',
             (Action::Apply(_), _) => '~',
             (Action::Prune { .. }, _) => '-',
             (Action::Release, _) => '>',
+            (Action::Run { .. }, _) => '!',
+            (Action::LetGo { .. }, _) => '.',
         }
     }
 }

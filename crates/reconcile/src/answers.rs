@@ -4,14 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lockstep_app::app::Retry;
 use lockstep_app::{App, Blame, Fault};
 use lockstep_manifest::ObjectId;
-use lockstep_plan::{Action, Failure, NOT_OURS, Plan, Reason, Seen, Step};
+use lockstep_manifest::marks::HookPhase;
+use lockstep_plan::{Action, Failure, Hook, HookState, NOT_OURS, Plan, Reason, Seen, Step};
 
 use crate::cluster::{LOST, NOTE, entry_of, forget_instance, recreated};
 use crate::event::{Effect, Outcome, World};
 use crate::life::{Heals, Life, Phase};
-use crate::view::ResultView;
+use crate::run::{is_awaited, is_unanswered};
+use crate::view::{LogKind, ResultView};
+
+/// A hook of an earlier run that Argo CD made carries no mark of ours, so that no watch tells when it is gone.
+const LEFTOVER_ASKED: Duration = Duration::from_secs(1);
 
 impl Life {
     pub(crate) fn claimed(
@@ -114,7 +120,16 @@ impl Life {
         let Some(step) = plan.front.iter().find(|step| step.id == *id) else {
             return;
         };
+        if let Action::Run { hook, .. } = &step.action {
+            self.hook_answered(step, hook, outcome, now);
+            return;
+        }
         let (status, message) = match outcome {
+            Outcome::Applied { seen, .. } if matches!(step.action, Action::LetGo { .. }) => {
+                self.failures.remove(id);
+                self.put_seen(id, seen);
+                return;
+            }
             Outcome::Applied { seen, changes } => {
                 self.failures.remove(id);
                 let is_heal = matches!(step.reason, Reason::Heal | Reason::Recreate);
@@ -135,12 +150,18 @@ impl Life {
                 if let Some(seen) = self.observed.objects.get_mut(id) {
                     seen.terminating = true; // the watch will say so; until then it is not asked for again
                 }
+                if step.reason == Reason::HookOver {
+                    return;
+                }
                 ("Pruned", "pruned".to_owned())
             }
             Outcome::Absent => {
                 self.deleting.insert(id.clone());
                 self.observed.objects.remove(id);
                 self.confirm_deleted(id, now);
+                if step.reason == Reason::HookOver {
+                    return;
+                }
                 ("Pruned", "was gone already".to_owned())
             }
             Outcome::Released => {
@@ -156,6 +177,7 @@ impl Life {
                     fault,
                     retry_at: None,
                     times: 1,
+                    refusals: 1,
                 };
                 self.failures.insert(id.clone(), failure);
                 self.deleting.remove(id);
@@ -171,18 +193,72 @@ impl Life {
         };
         if let Some(run) = &mut self.run {
             run.written += usize::from(status == "Synced" || status == "Pruned");
-            run.operation.results.retain(|result| result.id != *id);
+            let results = &mut run.operation.results;
+            results.retain(|result| result.id != *id || result.hook.is_some());
             let version = match &step.action {
                 Action::Apply(wanted) => wanted.gvk.version.clone(),
-                Action::Prune { gvk, .. } => gvk.version.clone(),
+                Action::Run { hook, .. } => hook.wanted.gvk.version.clone(),
+                Action::Prune { gvk, .. } | Action::LetGo { gvk, .. } => gvk.version.clone(),
                 Action::Release => String::new(),
             };
-            run.operation.results.push(ResultView {
+            results.push(ResultView {
                 id: id.clone(),
                 version,
                 status,
                 message,
+                phase: HookPhase::Sync,
+                hook: None,
             });
+        }
+    }
+
+    /// A hook was made; or one of an earlier run stands there and goes first; or neither.
+    fn hook_answered(&mut self, step: &Step, hook: &Hook, outcome: Outcome, now: Timestamp) {
+        let id = &step.id;
+        match outcome {
+            Outcome::Applied { seen, .. } => {
+                self.failures.remove(id);
+                if let Some(run) = &mut self.run {
+                    run.written += 1;
+                }
+                let uid = seen.uid.clone();
+                if let Some(entry) = self.inventory.entries.get_mut(id) {
+                    entry.uid = Some(uid.clone());
+                }
+                self.deleting.remove(id);
+                let is_gone = self.gone_meanwhile.contains(&uid);
+                self.put_seen(id, seen);
+                let state = if is_gone {
+                    HookState::Failed("it vanished before it was known how it ended".to_owned())
+                } else {
+                    HookState::Running
+                };
+                self.hook_is(hook.phase, id, state, Some(uid));
+            }
+            // The one of an earlier run goes; the watch says when it is gone, and the clock asks where none does.
+            Outcome::Deleting => {
+                let hooks = self.run.iter_mut().map(|run| &mut run.at.hooks);
+                let key = (hook.phase, id.clone());
+                if let Some(known) = hooks.filter_map(|hooks| hooks.get_mut(&key)).next() {
+                    known.not_before = now.checked_add(LEFTOVER_ASKED).ok();
+                }
+            }
+            Outcome::NotOurs { why } => {
+                let fault = Fault::new(Blame::User, "hook.in_the_way", format!("{id}: {why}"));
+                let hint = "give the hook another name in git, or delete that object by hand";
+                self.failed(step, fault.hint(hint), now);
+            }
+            Outcome::Failed(fault) => self.failed(step, fault, now),
+            Outcome::Absent | Outcome::Released => {}
+        }
+    }
+
+    /// What the server answered is newer than what the watch has said, unless that is newer.
+    fn put_seen(&mut self, id: &ObjectId, seen: Seen) {
+        let known = self.observed.objects.get(id);
+        let is_newest = known.is_none_or(|known| known.resource_version <= seen.resource_version);
+        if is_newest && !self.gone_meanwhile.contains(&seen.uid) {
+            self.observed.objects.insert(id.clone(), seen);
         }
     }
 
@@ -195,18 +271,15 @@ impl Life {
         self.deleting.remove(&step.id);
         if step.reason == Reason::Namespace {
             self.namespace_made = true;
+            self.record.namespace.clone_from(&wanted.digest.0);
+            self.record.dirty = true;
         } else {
             let entry = entry_of(wanted, Some(&seen));
             if self.inventory.entries.get(&step.id) != Some(&entry) {
                 self.inventory.entries.insert(step.id.clone(), entry);
                 self.record.dirty = true;
             }
-            let known = self.observed.objects.get(&step.id);
-            let is_newest =
-                known.is_none_or(|known| known.resource_version <= seen.resource_version);
-            if is_newest && !self.gone_meanwhile.contains(&seen.uid) {
-                self.observed.objects.insert(step.id.clone(), seen);
-            }
+            self.put_seen(&step.id, seen);
         }
         // Not by the drift's own clock: the watch may have said that all is well before the answer came.
         if let Some(since) = self.healing.remove(&step.id) {
@@ -224,36 +297,54 @@ impl Life {
         self.clock_drift(&step.id, live, now);
     }
 
+    /// Something was refused, or not answered. Whose move it is decides whether, and the run how often, it is tried
+    /// again; an API server that does not answer has refused nothing.
     pub(crate) fn failed(&mut self, step: &Step, fault: Fault, now: Timestamp) {
         let digest = match &step.action {
             Action::Apply(wanted) => Some(wanted.digest.clone()),
-            Action::Prune { .. } | Action::Release => None,
+            Action::Run { hook, .. } => Some(hook.wanted.digest.clone()),
+            Action::Prune { .. } | Action::Release | Action::LetGo { .. } => None,
         };
         let before = self
             .failures
             .get(&step.id)
             .filter(|failure| failure.digest == digest);
-        let times = before.map_or(0, |failure| failure.times) + 1;
-        let retry = self.app.as_ref().map(|app| app.retry).unwrap_or_default();
+        let (times, refusals) = before.map_or((0, 0), |failure| (failure.times, failure.refusals));
+        let times = times + 1;
+        let was_refused = !is_unanswered(&fault) && !is_awaited(&fault);
+        let refusals = refusals + u32::from(was_refused);
         // A deletion has no other manifest to wait for: whatever refuses it is asked again.
         let is_deletion = matches!(step.action, Action::Prune { .. });
-        let retry_at = (fault.blame == Blame::Environment || is_deletion).then(|| {
-            let factor = retry.factor.max(1).saturating_pow((times - 1).min(16));
-            let wait = retry
-                .first
-                .saturating_mul(factor)
-                .min(retry.longest.max(retry.first));
-            now.checked_add(wait).unwrap_or(Timestamp::MAX)
-        });
+        let is_drift = matches!(step.reason, Reason::Heal | Reason::Recreate);
+        let bounded = self
+            .run
+            .as_ref()
+            .filter(|run| !is_drift && run.kind != LogKind::Deletion)
+            .map(|run| run.retry);
+        let endless = Retry {
+            limit: None,
+            ..Retry::default()
+        };
+        let wait = match bounded {
+            _ if fault.blame != Blame::Environment && !is_deletion => None,
+            Some(retry) if was_refused => retry.wait(refusals),
+            // It is asked for as long as it takes, more and more seldom.
+            _ => endless.wait(times),
+        };
         self.note(now, "cluster", format!("{}: {fault}", step.id));
         self.namespace_made = false;
+        if let Some(run) = &mut self.run {
+            let retries = refusals.saturating_sub(1);
+            run.operation.retries = run.operation.retries.max(retries);
+        }
         self.failures.insert(
             step.id.clone(),
             Failure {
                 digest,
                 fault,
-                retry_at,
+                retry_at: wait.map(|wait| now.checked_add(wait).unwrap_or(Timestamp::MAX)),
                 times,
+                refusals,
             },
         );
     }

@@ -1,34 +1,40 @@
 //! The cluster half: plan, claim, apply, look again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use lockstep_app::App;
-use lockstep_app::app::OnDelete;
 use lockstep_app::policy::{DriftPolicy, NewCommitPolicy};
 use lockstep_manifest::{Gvk, ObjectId, marks};
 use lockstep_plan::{
-    Action, Asked, Desired, Entry, Mode, NOT_OURS, Plan, Reason, Seen, Step, Unstepped, Waiting,
+    Action, Asked, Desired, Entry, HookState, Mode, Plan, Reason, Seen, Step, Unstepped, Waiting,
 };
 
 use crate::event::{Effect, RecordDraft, Slot, World};
 use crate::life::{Hold, Life, Phase};
-use crate::view::{HistoryView, OperationPhase};
+use crate::run::{Judgement, Run};
+use crate::view::LogKind;
 
 /// The turn of a record write that no front waits for.
 pub(crate) const NOTE: u64 = 0;
 /// How long a record may lag behind what was learnt: the marks on the objects say the same meanwhile.
 const NOTE_WAITS: Duration = Duration::from_secs(10);
-/// A wave waits this long for health before the sync is called failed; it goes on by itself when health comes.
-const PATIENCE: Duration = Duration::from_mins(10);
 /// The fault code of a record that somebody else wrote.
 pub(crate) const LOST: &str = "record.lost";
 
 impl Life {
     /// Makes up its mind: what to do next, or why nothing.
     pub(crate) fn think(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
+        let had_run = self.run.is_some();
+        self.think_once(world, effects);
+        // A sync that ended may have kept another commit waiting.
+        if had_run && self.run.is_none() && self.next.is_some() {
+            self.think_once(world, effects);
+        }
+    }
+
+    fn think_once(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Claiming(_) | Phase::Applying(_)) {
             return;
         }
@@ -56,7 +62,7 @@ impl Life {
             self.phase = Phase::Holding(hold);
             return;
         }
-        let held = self.promote(&app);
+        let held = self.promote(&app, world, effects);
         let Some(slot) = self.enforced.clone() else {
             let ready = self.next.is_some() && self.observe(world, effects);
             self.phase = match held {
@@ -95,32 +101,15 @@ impl Life {
         }
         self.compared_at = Some(world.now);
         self.notice_drift(slot, world);
-        let mode = if self.run.is_some() {
-            Mode::Sync
-        } else {
-            Mode::Heal
+        let made = self.made(app, slot, world, effects);
+        let Some(made) = made.map(Arc::new) else {
+            return; // it is another app's turn
         };
-        let mut made = self.plan(app, mode, Some(&slot.desired), world);
-        if self.run.is_none() && made.front.iter().any(is_not_drift) {
-            if !(world.may_begin)() {
-                effects.push(Effect::Queue);
-                self.unstepped.clone_from(&made.unstepped);
-                self.phase = Phase::Queued(Arc::new(made));
-                return;
-            }
-            let id = self.operation_id(world.now);
-            // What stands from an earlier run, before a restart, holds later waves as if it were of this one.
-            let earlier: Vec<ObjectId> = self.inventory.entries.keys().cloned().collect();
-            let resumed = !self.fresh && !self.record.claimed;
-            self.begin(id, "automated", world.now);
-            if resumed {
-                self.touched.extend(earlier);
-            }
-            made = self.plan(app, Mode::Sync, Some(&slot.desired), world);
-        }
-        let made = Arc::new(made);
         self.unstepped.clone_from(&made.unstepped);
         if made.front.is_empty() {
+            if self.run.as_ref().is_some_and(|run| run.verdict.is_some()) {
+                self.finish(Some(slot), world.now, effects);
+            }
             self.rest(app, slot, &made, held, world, effects);
         } else {
             if let Some(run) = &mut self.run {
@@ -130,8 +119,58 @@ impl Life {
         }
     }
 
+    /// The plan of what is to be done now, with the run that it belongs to begun, gone on with, or ended. None: the app
+    /// waits for its turn.
+    fn made(
+        &mut self,
+        app: &Arc<App>,
+        slot: &Slot,
+        world: &World<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Plan> {
+        self.follow_hooks(world);
+        let desired = Some(slot.desired.as_ref());
+        let mode = if self.run.is_some() {
+            Mode::Sync
+        } else {
+            Mode::Heal
+        };
+        let mut made = self.plan(app, mode, desired, world);
+        if self.run.is_none() && made.front.iter().any(is_not_drift) {
+            if !(world.may_begin)() {
+                effects.push(Effect::Queue);
+                self.unstepped.clone_from(&made.unstepped);
+                self.phase = Phase::Queued(Arc::new(made));
+                return None;
+            }
+            let id = self.operation_id(world.now);
+            // What stands from an earlier run, before a restart, holds later waves as if it were of this one.
+            let earlier: Vec<ObjectId> = self.inventory.entries.keys().cloned().collect();
+            let resumed = !self.fresh && !self.record.claimed;
+            self.begin(id, "automated", LogKind::Sync, world.now);
+            if resumed {
+                self.touched.extend(earlier);
+            }
+            made = self.plan(app, Mode::Sync, desired, world);
+        }
+        // At most: on to the hooks of a failed sync, to its end, and to what is then tidied up.
+        for _ in 0..3 {
+            let is_open = self.run.as_ref().is_some_and(|run| run.verdict.is_none());
+            if !is_open || !made.front.is_empty() {
+                break;
+            }
+            match self.judge(&made, world.now, effects) {
+                Judgement::Goes => break,
+                Judgement::Again => {}
+                Judgement::Ended(phase, message) => self.conclude(phase, message, false),
+            }
+            made = self.plan(app, Mode::Sync, desired, world);
+        }
+        Some(made)
+    }
+
     /// Writes the record if it does not say yet what is about to be touched; then the front.
-    fn act(
+    pub(crate) fn act(
         &mut self,
         made: &Arc<Plan>,
         slot: Option<&Slot>,
@@ -140,6 +179,7 @@ impl Life {
     ) {
         // Putting back needs no word in the record, which names the object; making it again does: it gets a new uid.
         let heals_only = made.front.iter().all(|step| step.reason == Reason::Heal);
+        self.claim_hooks(made);
         for step in made.steps() {
             if let (Action::Apply(wanted), false) = (&step.action, step.reason == Reason::Namespace)
                 && !self.inventory.entries.contains_key(&step.id)
@@ -174,6 +214,7 @@ impl Life {
             && !self.record.noting
             && recreated(made).next().is_none()
             && self.record.says(&made.front)
+            && self.run.as_ref().is_none_or(|run| self.record.names(run))
             && slot.is_none_or(|slot| self.record.spec == slot.spec)
             && (revision.is_none() || self.record.revision == revision);
         self.turn += 1;
@@ -199,14 +240,40 @@ impl Life {
         self.phase = Phase::Claiming(Arc::clone(made));
     }
 
-    fn draft(
+    /// Notes the hooks that are about to be made: a crash leaves word of them.
+    fn claim_hooks(&mut self, made: &Plan) {
+        for step in &made.front {
+            let Action::Run { hook, .. } = &step.action else {
+                continue;
+            };
+            let key = (hook.phase, step.id.clone());
+            let is_new = self
+                .run
+                .as_ref()
+                .is_some_and(|run| !run.at.hooks.contains_key(&key));
+            let entry = self.inventory.entries.entry(step.id.clone());
+            let entry = entry.or_insert_with(|| {
+                self.inventory_changes.push((step.id.clone(), true));
+                entry_of(&hook.wanted, None)
+            });
+            if is_new || !entry.is_hook {
+                entry.is_hook = true;
+                self.hook_is(hook.phase, &step.id, HookState::Claimed, None);
+            }
+        }
+    }
+
+    pub(crate) fn draft(
         &mut self,
         made: Option<&Plan>,
         revision: Option<lockstep_app::app::Revision>,
     ) -> RecordDraft {
         self.record.dirty = false;
         self.record.dirty_since = None;
+        self.record.hurry = false;
         self.record.unsaid.clear();
+        let run = self.recorded_run();
+        self.record.run = run.as_ref().map(|run| run.run.id.clone());
         let mut entries = self.inventory.entries.clone();
         for id in made.into_iter().flat_map(recreated) {
             if let Some(entry) = entries.get_mut(id) {
@@ -226,6 +293,12 @@ impl Life {
                 .map_or_else(|| self.record.bases.clone(), |s| s.bases.clone()),
             revision: revision.or_else(|| self.record.revision.clone()),
             entries,
+            run,
+            log: self.log.iter().cloned().collect(),
+            rollback: self.rollback.clone(),
+            bundle: self.record.bundle.clone(),
+            namespace: self.record.namespace.clone(),
+            is_tombstone: false,
         }
     }
 
@@ -239,11 +312,11 @@ impl Life {
         world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        self.end_run_if_done(slot, made, world, effects);
         if self.run.is_none() && self.fresh && made.is_empty() {
             self.fresh = false; // the commit changed nothing here
             self.live = Some(slot.commit.clone());
         }
+        self.verify(world.now, effects);
         for (_, waiting) in &made.waiting {
             match waiting {
                 Waiting::Retry(at) | Waiting::HealAt(at) => effects.push(Effect::WakeAt(*at)),
@@ -260,6 +333,10 @@ impl Life {
                 Waiting::Applied(_)
                 | Waiting::Healthy(_)
                 | Waiting::Gone(_)
+                | Waiting::Hook(_)
+                | Waiting::Runs
+                | Waiting::Barred(_)
+                | Waiting::NotSelected
                 | Waiting::Approval(_) => {}
             }
         }
@@ -301,13 +378,18 @@ impl Life {
 
     /// Writes down what the record does not say yet: uids and digests that the server answered with. Nothing waits for
     /// it (a deletion writes the record itself), so it lets the objects and statuses of other apps go first.
-    fn write_note(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
+    pub(crate) fn write_note(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
         if !self.record.dirty {
             self.record.dirty_since = None;
             return;
         }
         let since = *self.record.dirty_since.get_or_insert(world.now);
-        let due = since.checked_add(NOTE_WAITS).unwrap_or(since);
+        let wait = if self.record.hurry {
+            Duration::ZERO
+        } else {
+            NOTE_WAITS
+        };
+        let due = since.checked_add(wait).unwrap_or(since);
         let due = self.record.retry_at.map_or(due, |at| at.max(due));
         if due > world.now {
             effects.push(Effect::WakeAt(due));
@@ -324,113 +406,11 @@ impl Life {
         (writable && !self.record.noting).then(|| self.draft(None, None))
     }
 
-    fn end_run_if_done(
-        &mut self,
-        slot: &Slot,
-        made: &Plan,
-        world: &World<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(run) = &mut self.run else { return };
-        let blocked = blocked(made);
-        let goes_on = made.waiting.iter().any(|(step, waiting)| {
-            !matches!(waiting, Waiting::Approval(_) | Waiting::HealAt(_))
-                && !blocked.contains(&step.id)
-        });
-        let terminating = made
-            .unstepped
-            .values()
-            .any(|why| *why == Unstepped::Terminating)
-            || !self.deleting.is_empty();
-        let mut phase = None;
-        if goes_on || terminating {
-            let since = *run.waits_since.get_or_insert(world.now);
-            let due = since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
-            if due <= world.now {
-                let what = made.waiting.first().map_or_else(
-                    || "objects to be deleted".to_owned(),
-                    |(step, waiting)| format!("{}: {waiting}", step.id),
-                );
-                phase = Some((
-                    OperationPhase::Failed,
-                    format!("gave up after 10 min; {what}"),
-                ));
-            } else {
-                effects.push(Effect::WakeAt(due));
-            }
-        } else if blocked.is_empty() {
-            phase = Some((
-                OperationPhase::Succeeded,
-                "successfully synced (all tasks run)".to_owned(),
-            ));
-        } else {
-            let why = self
-                .failures
-                .values()
-                .find(|failure| failure.fault.code != NOT_OURS);
-            let why = why.map_or_else(String::new, |failure| failure.fault.message.clone());
-            let text = format!("one or more objects failed to apply, reason: {why}");
-            phase = Some((OperationPhase::Failed, text));
-        }
-        let Some((phase, message)) = phase else {
-            return;
-        };
-        let Some(mut run) = self.run.take() else {
-            return;
-        };
-        run.operation.phase = phase;
-        run.operation.message = message;
-        run.operation.finished_at = Some(world.now);
-        self.approval = crate::life::Approval::default();
-        self.applied_at = Some((run.operation.started_at, world.now));
-        if phase == OperationPhase::Succeeded {
-            self.live = Some(slot.commit.clone());
-            if run.written > 0 || self.fresh {
-                self.remember(slot, &run, world.now);
-            }
-            let short = slot.commit.revision.short();
-            let text = format!("synced {short}: {} objects written", run.written);
-            self.note(world.now, "lockstep", text);
-            self.fresh = false;
-            self.say(slot);
-        } else {
-            let text = run.operation.message.clone();
-            self.note(world.now, "lockstep", text);
-        }
-        self.last_operation = Some(run.operation);
-    }
-
-    /// Lets the record say this commit, though nothing of it had to be applied: what a person let through stays let
-    /// through after a restart.
-    fn say(&mut self, slot: &Slot) {
-        let revision = Some(&slot.commit.revision);
-        if self.record.revision.as_ref() != revision || self.record.spec != slot.spec {
-            self.record.revision = revision.cloned();
-            self.record.spec.clone_from(&slot.spec);
-            self.record.bases.clone_from(&slot.bases);
-            self.record.dirty = true;
-            // What is applied before that is written down has to be claimed: the record names another commit.
-            let all = self.inventory.entries.keys().cloned();
-            self.record.unsaid.extend(all);
-        }
-    }
-
-    fn remember(&mut self, slot: &Slot, run: &crate::life::Run, now: Timestamp) {
-        let limit = self.app.as_ref().map_or(10, |app| app.history_limit);
-        let id = self.history.front().map_or(0, |newest| newest.id + 1);
-        self.history.push_front(HistoryView {
-            id,
-            commit: slot.commit.clone(),
-            started_at: run.operation.started_at,
-            deployed_at: now,
-            by: run.operation.by.clone(),
-            objects: run.written,
-        });
-        self.history.truncate(limit);
-    }
-
     /// Lets the next commit become the enforced one, or says what forbids it.
-    fn promote(&mut self, app: &App) -> Option<Hold> {
+    fn promote(&mut self, app: &App, world: &World<'_>, effects: &mut Vec<Effect>) -> Option<Hold> {
+        if self.is_rolled_back(world, effects) {
+            return Some(Hold::Rollback);
+        }
         let next = self.next.as_ref()?;
         let same = self
             .enforced
@@ -449,17 +429,22 @@ impl Life {
             if wipes && !app.policy.allow_empty && !(approved && self.approval.empty) {
                 return Some(Hold::EmptyRender);
             }
-            if self.run.is_some() {
-                // A new commit does not wait for a hopeless rollout: the running sync ends as overtaken.
-                if let Some(mut run) = self.run.take() {
-                    run.operation.phase = OperationPhase::Failed;
-                    "overtaken by a newer commit".clone_into(&mut run.operation.message);
-                    run.operation.finished_at = self.compared_at;
-                    self.last_operation = Some(run.operation);
-                }
+            // A new commit does not wait for a hopeless rollout: a running sync ends as overtaken.
+            if !self.may_overtake() {
+                return None;
             }
+            let slot = self.enforced.clone();
+            self.finish(slot.as_ref(), world.now, effects);
             self.failures.clear();
+            self.attempt = None;
             self.fresh = true;
+        } else if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.revision != next.commit.revision)
+        {
+            self.failures.clear();
+            self.attempt = None; // another commit is another try, though it says the same
         }
         let before = self.enforced.take();
         self.enforced = self.next.take();
@@ -479,14 +464,11 @@ impl Life {
     }
 
     /// Is everything seen that planning needs? Asks for what is not.
-    fn observe(&self, world: &World<'_>, effects: &mut Vec<Effect>) -> bool {
+    pub(crate) fn observe(&self, world: &World<'_>, effects: &mut Vec<Effect>) -> bool {
         let mut missing: BTreeSet<Gvk> = BTreeSet::new();
         let slots = [self.enforced.as_ref(), self.next.as_ref()];
-        for gvk in slots
-            .into_iter()
-            .flatten()
-            .flat_map(|slot| &slot.desired.kinds)
-        {
+        let slots = slots.into_iter().flatten().map(|slot| &slot.desired);
+        for gvk in slots.chain(&self.will).flat_map(|desired| &desired.kinds) {
             if (world.kinds)(&gvk.group_kind()).is_none() {
                 missing.insert(gvk.clone());
             }
@@ -507,52 +489,6 @@ impl Life {
         complete && world.namespaces.is_some()
     }
 
-    /// The Application is being deleted: takes its objects away, the last wave first, then lets it go.
-    fn leave(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
-        let has_finalizer = app
-            .finalizers
-            .iter()
-            .any(|f| f.starts_with("resources-finalizer.argocd.argoproj.io"));
-        if !has_finalizer || app.on_delete == OnDelete::Orphan {
-            self.phase = Phase::Resting; // whatever keeps the Application is not ours
-            return;
-        }
-        if !self.observe(world, effects) {
-            self.phase = Phase::Starting;
-            return;
-        }
-        self.run = None;
-        let made = Arc::new(self.plan(app, Mode::Leave, None, world));
-        self.unstepped.clone_from(&made.unstepped);
-        if !made.front.is_empty() {
-            self.act(&made, None, world, effects);
-            return;
-        }
-        let approvals = asked(&made);
-        let stuck = made.unstepped.values().any(|why| {
-            !matches!(
-                why,
-                Unstepped::PruneDisabled | Unstepped::NotOurs | Unstepped::NeverSeen
-            )
-        });
-        for (_, waiting) in &made.waiting {
-            if let Waiting::Retry(at) = waiting {
-                effects.push(Effect::WakeAt(*at));
-            }
-        }
-        if let Some((count, asked)) = approvals {
-            self.shown = Some(Arc::clone(&made));
-            self.phase = Phase::Holding(Hold::Deletion(count, asked));
-        } else if made.waiting.is_empty() && !stuck && self.deleting.is_empty() {
-            if self.phase != Phase::Gone {
-                self.phase = Phase::Gone;
-                effects.push(Effect::Farewell);
-            }
-        } else {
-            self.phase = Phase::Leaving(made);
-        }
-    }
-
     /// Is drift left standing by policy?
     pub(crate) fn leaves_drift(&self) -> bool {
         self.app
@@ -562,12 +498,19 @@ impl Life {
 }
 
 impl crate::life::Record {
+    /// Does the record in the cluster name this run? Of a deletion without hooks it need not: the deletions themselves
+    /// are all there is to know of it.
+    fn names(&self, run: &Run) -> bool {
+        let is_plain = run.kind == LogKind::Deletion && run.at.hooks.is_empty();
+        is_plain || self.run.as_ref() == Some(&run.at.id)
+    }
+
     /// Does the record in the cluster say already what these steps touch? For a deletion it has to say everything:
     /// the uid is one of its witnesses.
     fn says(&self, front: &[Step]) -> bool {
         front.iter().all(|step| match step.action {
             Action::Apply(_) => !self.unsaid.contains(&step.id),
-            Action::Prune { .. } => !self.dirty,
+            Action::Prune { .. } | Action::Run { .. } | Action::LetGo { .. } => !self.dirty,
             Action::Release => true,
         })
     }
@@ -580,8 +523,11 @@ pub(crate) fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> E
         digest: seen.map(|_| wanted.digest.clone()),
         seen: seen.and_then(|seen| seen.fingerprint.clone()),
         wave: wanted.wave,
-        keep: marks::is_prune_off(&wanted.manifest),
-        keep_on_delete: marks::is_delete_off(&wanted.manifest),
+        prune: marks::prune(&wanted.manifest),
+        delete: marks::delete(&wanted.manifest),
+        prune_last: marks::option(&wanted.manifest, "PruneLast") == Some("true"),
+        is_hook: false,
+        by_mark_alone: false,
     }
 }
 
@@ -603,7 +549,7 @@ pub(crate) fn is_not_drift(step: &Step) -> bool {
 }
 
 /// How many deletions a person is asked for, and the reason to be told.
-fn asked(made: &Plan) -> Option<(usize, Asked)> {
+pub(crate) fn asked(made: &Plan) -> Option<(usize, Asked)> {
     let reasons = made
         .waiting
         .iter()
@@ -618,41 +564,8 @@ fn asked(made: &Plan) -> Option<(usize, Asked)> {
 fn says_the_same(a: &Desired, b: &Desired) -> bool {
     a.objects.len() == b.objects.len()
         && a.hooks == b.hooks
+        && a.skipped == b.skipped
         && a.objects.iter().zip(&b.objects).all(|(a, b)| {
             a.id == b.id && a.digest == b.digest && a.ignored == b.ignored && a.wave == b.wave
         })
-}
-
-/// What cannot go on until a person moves: failed objects, and whatever waits for them, however far.
-fn blocked(made: &Plan) -> BTreeSet<ObjectId> {
-    let mut blocked: BTreeSet<ObjectId> = made
-        .unstepped
-        .iter()
-        .filter(|(_, why)| {
-            matches!(
-                why,
-                Unstepped::Failed(_) | Unstepped::Refused(_) | Unstepped::NotServed(_)
-            )
-        })
-        .map(|(id, _)| id.clone())
-        .collect();
-    let waits: BTreeMap<&ObjectId, &ObjectId> = made
-        .waiting
-        .iter()
-        .filter_map(|(step, waiting)| match waiting {
-            Waiting::Applied(on) | Waiting::Healthy(on) | Waiting::Gone(on) => Some((&step.id, on)),
-            _ => None,
-        })
-        .collect();
-    loop {
-        let more: Vec<ObjectId> = waits
-            .iter()
-            .filter(|(id, on)| blocked.contains(**on) && !blocked.contains(**id))
-            .map(|(id, _)| (*id).clone())
-            .collect();
-        if more.is_empty() {
-            return blocked;
-        }
-        blocked.extend(more);
-    }
 }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Uid};
-use lockstep_plan::{Desired, Entry, FieldChange, KindView, Seen, Step, Wanted};
+use lockstep_plan::{Desired, Entry, FieldChange, KindView, Run, Seen, Step, Wanted};
 
-use crate::view::{CommitView, HistoryView};
+use crate::view::{CommitView, HistoryView, LogView};
 
 /// Where to look again. It never says what to do; losing one costs a poll interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,14 @@ pub struct Slot {
     pub warnings: Vec<String>,
 }
 
+impl Slot {
+    /// Does it have hooks that run when the app is deleted?
+    pub fn has_deletion_hooks(&self) -> bool {
+        let hooks = &self.desired.hooks;
+        hooks.iter().any(|hook| hook.phase.is_of_deletion())
+    }
+}
+
 /// What a rendering depends on besides its own commit: the spec, and the commits of other repositories.
 pub fn spec_digest(source: &str, bases: &Bases) -> String {
     if bases.is_empty() {
@@ -67,6 +75,63 @@ pub struct Recalled {
     pub bases: Bases,
     /// The inventory.
     pub entries: BTreeMap<ObjectId, Entry>,
+    /// The sync that was under way.
+    pub run: Option<RecordedRun>,
+    /// What was done before, newest first.
+    pub log: Vec<LogView>,
+    /// To what the app was rolled back.
+    pub rollback: Option<Rollback>,
+    /// The digest of what was last deployed in whole, under which it is stored.
+    pub bundle: Option<Digest>,
+    /// Digest of the labels and annotations that the destination's namespace was given.
+    pub namespace: String,
+    /// There is none, and the Application's status says that there was one.
+    pub is_lost: bool,
+}
+
+/// A sync as the record knows it: enough for another process to go on with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordedRun {
+    /// What plans depend on.
+    pub run: Run,
+    /// Who asked.
+    pub by: String,
+    /// The deletions that were let through with it.
+    pub approved: BTreeSet<ObjectId>,
+    /// Is the Application being deleted?
+    pub leaves: bool,
+}
+
+/// Where an app is kept instead of at what its target names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollback {
+    /// The commit.
+    pub to: Revision,
+    /// What is kept of that commit: its objects' digest. None: whatever it renders to.
+    pub bundle: Option<Digest>,
+    /// The commits of other repositories that it was made of.
+    pub bases: Bases,
+    /// What the target named then.
+    pub from: Option<Revision>,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// How long.
+    pub until: Until,
+}
+
+/// How long an app is kept where it was rolled back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until the target names another commit than it did then.
+    NewerCommit,
+    /// Until somebody releases it.
+    Release,
+    /// Until then.
+    Time(Timestamp),
 }
 
 /// What is to stand in the record: written as one compare-and-swap, before any object is touched.
@@ -84,6 +149,18 @@ pub struct RecordDraft {
     pub bases: Bases,
     /// The inventory: a superset of what exists, before and after.
     pub entries: BTreeMap<ObjectId, Entry>,
+    /// The sync that is under way.
+    pub run: Option<RecordedRun>,
+    /// What was done before, newest first.
+    pub log: Vec<LogView>,
+    /// To what the app was rolled back.
+    pub rollback: Option<Rollback>,
+    /// The digest of what was last deployed in whole.
+    pub bundle: Option<Digest>,
+    /// Digest of the labels and annotations that the destination's namespace was given.
+    pub namespace: String,
+    /// The Application goes, and these of its objects stay, with nobody to look after them.
+    pub is_tombstone: bool,
 }
 
 /// What became of one step.
@@ -195,6 +272,22 @@ pub enum Event {
         /// By object: what would change.
         changes: BTreeMap<ObjectId, Vec<FieldChange>>,
     },
+    /// What was deployed once is here again, or cannot be had.
+    Recovered {
+        /// Of which turn of the source half this is news.
+        turn: u64,
+        /// What it was.
+        result: Result<Slot, Fault>,
+    },
+    /// What was deployed is stored, or not.
+    Stored {
+        /// Its digest.
+        bundle: Digest,
+        /// Why not.
+        result: Result<(), Fault>,
+    },
+    /// The objects that carry our mark, after the record was lost.
+    Found(BTreeMap<ObjectId, Entry>),
     /// How objects compare by the rules of now; none where the server would not say.
     Measured(BTreeMap<ObjectId, Option<Measured>>),
     /// It is time.
@@ -220,6 +313,30 @@ pub enum Effect {
         /// Commits of other repositories to take, should it name these.
         bases: Bases,
     },
+    /// Bring what was deployed once: as it was stored, or rendered again and compared.
+    Recover {
+        /// Answer with this turn.
+        turn: u64,
+        /// The commit.
+        revision: Revision,
+        /// The commits of other repositories that it was made of.
+        bases: Bases,
+        /// What it was; none takes whatever the commit renders to.
+        bundle: Option<Digest>,
+    },
+    /// Store what is deployed, and forget what is not among `keep`.
+    Store {
+        /// What.
+        slot: Box<Slot>,
+        /// Does something wait for it?
+        hurry: bool,
+        /// The digests of the deployments that one can still go back to.
+        keep: BTreeSet<Digest>,
+    },
+    /// Put these finalizers of Argo CD's on the Application: hooks are to run when it goes.
+    Guard(Vec<String>),
+    /// Look through all kinds for objects that carry our mark.
+    Find,
     /// See to it that these kinds are watched.
     Observe(BTreeSet<Gvk>),
     /// Ask the API server again what it serves.
@@ -251,8 +368,9 @@ pub enum Effect {
     Queue,
     /// Wake this app at that moment.
     WakeAt(Timestamp),
-    /// Everything is gone that had to go: take the finalizer off, and forget the record.
-    Farewell,
+    /// Everything is gone that had to go: take the finalizer off, and let the record go, too, unless it has to tell of
+    /// what stays.
+    Farewell(Option<Box<RecordDraft>>),
     /// Forget the top-level `operation` and the refresh annotation: they have been heard.
     Heard,
 }

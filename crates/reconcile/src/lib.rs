@@ -2,16 +2,20 @@
 //!
 //! Reading order: [`event`] lists everything that can happen to an app and everything it can ask of the world;
 //! [`life`] is the machine, in two halves that never wait for each other: `source` (which commit, what does it
-//! render to) and `cluster` (plan, claim, apply, look again); [`orders`] is what people ask for; [`view`] what faces
-//! show; [`status`](fn@status) the only writer of an Application's status.
+//! render to) and `cluster` (plan, claim, apply, look again), with `run` for a sync from its beginning to its end,
+//! `rollback` for going back and `leave` for going away; [`orders`] is what people ask for; [`view`] what faces show;
+//! [`status`](fn@status) the only writer of an Application's status.
 
 mod answers;
 mod cluster;
 pub mod event;
+mod leave;
 pub mod life;
 mod measure;
 pub mod orders;
 mod planning;
+mod rollback;
+mod run;
 mod show;
 mod sightings;
 mod source;
@@ -21,8 +25,9 @@ pub mod view;
 mod word;
 
 pub use event::{
-    Effect, Event, Look, Measured, Outcome, Recalled, RecordDraft, Slot, World, spec_digest,
+    Effect, Event, Look, Measured, Outcome, Recalled, RecordDraft, RecordedRun, Rollback, Slot,
+    Until, World, spec_digest,
 };
 pub use life::{Life, Phase};
-pub use orders::{Order, OrderRefused};
+pub use orders::{Order, OrderRefused, RollbackOrder, RollbackTo};
 pub use status::{STATUS_FIELDS, says_the_same, status};

@@ -9,11 +9,16 @@ use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
 use lockstep_plan::{
-    Asked, Desired, DriftClock, Failure, FieldChange, Inventory, Observed, Plan, Unstepped,
+    Asked, Barred, Desired, DriftClock, Entry, Failure, FieldChange, Inventory, Observed, Plan,
+    Unstepped,
 };
 
-use crate::event::{Effect, Event, Look, Slot, World};
-use crate::view::{CommitView, DriftObject, EventView, HistoryView, OperationView, Word};
+use crate::event::{Effect, Event, Look, Recalled, Rollback, Slot, World};
+use crate::rollback::Recovering;
+use crate::run::{Attempt, Run};
+use crate::view::{
+    CommitView, DriftObject, EventView, HistoryView, LogKind, LogView, OperationView, Word,
+};
 
 /// How many lines of events an app keeps; the rest is in the log and in Kubernetes Events.
 const EVENTS: usize = 50;
@@ -86,21 +91,16 @@ pub enum Hold {
     EmptyRender,
     /// So many deletions wait for a person's sync, for this reason among others.
     Deletion(usize, Asked),
+    /// The app was rolled back, and is kept there.
+    Rollback,
+    /// A hook of the deletion failed, or cannot be known.
+    DeletionHook(Fault),
     /// `skip-reconcile` stands on the Application.
     Skip,
     /// The target cannot be resolved, or the remote not be reached: frozen.
     Source(Fault),
     /// The commit cannot be rendered.
     Render(Fault),
-}
-
-/// A sync that runs.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Run {
-    pub(crate) operation: OperationView,
-    pub(crate) written: usize,
-    /// Since when it waits for health without anything else to do.
-    pub(crate) waits_since: Option<Timestamp>,
 }
 
 /// What a person let through.
@@ -138,6 +138,14 @@ pub(crate) struct Record {
     pub(crate) unsaid: BTreeSet<ObjectId>,
     /// A write is under way that no front waits for.
     pub(crate) noting: bool,
+    /// What it does not say must not be lost: it is written without waiting for more.
+    pub(crate) hurry: bool,
+    /// The id of the run that it names.
+    pub(crate) run: Option<String>,
+    /// The digest of what was last deployed in whole.
+    pub(crate) bundle: Option<Digest>,
+    /// Digest of the labels and annotations that the destination's namespace was given.
+    pub(crate) namespace: String,
     /// Is the record ours to act on: have we written it in this life?
     pub(crate) claimed: bool,
 }
@@ -173,6 +181,14 @@ pub struct Life {
     /// The enforced commit has not been brought to the cluster yet.
     pub(crate) fresh: bool,
     pub(crate) next: Option<Slot>,
+    /// Where the app is kept instead of at its target.
+    pub(crate) rollback: Option<Rollback>,
+    /// What was deployed once and is being brought here, and how often that was asked.
+    pub(crate) recovering: Option<Recovering>,
+    pub(crate) recoveries: u64,
+    /// The hooks of the deletion, when git is not to be asked any more; or why they are not known.
+    pub(crate) will: Option<Arc<Desired>>,
+    pub(crate) will_fault: Option<Fault>,
     // the cluster half
     pub(crate) phase: Phase,
     pub(crate) turn: u64,
@@ -198,6 +214,10 @@ pub struct Life {
     pub(crate) deleting: BTreeSet<ObjectId>,
     pub(crate) approval: Approval,
     pub(crate) run: Option<Run>,
+    /// A sync of the enforced commit was tried, and is not begun again by itself.
+    pub(crate) attempt: Option<Attempt>,
+    /// Objects that somebody gave up while the app was being deleted.
+    pub(crate) leaked: Vec<ObjectId>,
     pub(crate) order: Option<crate::orders::Order>,
     /// The order of the spec that was taken and may still stand there.
     pub(crate) heard: Option<lockstep_app::app::RequestedSync>,
@@ -210,6 +230,7 @@ pub struct Life {
     pub(crate) live: Option<CommitView>,
     pub(crate) last_operation: Option<OperationView>,
     pub(crate) history: VecDeque<HistoryView>,
+    pub(crate) log: VecDeque<LogView>,
     pub(crate) events: VecDeque<EventView>,
     pub(crate) word: (Word, Timestamp),
     pub(crate) compared_at: Option<Timestamp>,
@@ -244,6 +265,11 @@ impl Life {
             enforced: None,
             fresh: false,
             next: None,
+            rollback: None,
+            recovering: None,
+            recoveries: 0,
+            will: None,
+            will_fault: None,
             phase: Phase::Starting,
             turn: 0,
             record: Record::default(),
@@ -263,6 +289,8 @@ impl Life {
             deleting: BTreeSet::new(),
             approval: Approval::default(),
             run: None,
+            attempt: None,
+            leaked: Vec::new(),
             order: None,
             heard: None,
             unstepped: BTreeMap::new(),
@@ -273,6 +301,7 @@ impl Life {
             live: None,
             last_operation: None,
             history: VecDeque::new(),
+            log: VecDeque::new(),
             events: VecDeque::new(),
             word: (Word::Unknown, now),
             compared_at: None,
@@ -306,7 +335,9 @@ impl Life {
                     self.look_again = true;
                 }
             }
-            Event::Recalled(recalled, history) => self.recalled(recalled, history),
+            Event::Recalled(recalled, history) => {
+                self.recalled(recalled, history, &mut effects);
+            }
             Event::Poke(Look::Source) => self.look_again = true,
             Event::Poke(Look::Cluster) | Event::Tick => {}
             Event::Resolved {
@@ -356,6 +387,11 @@ impl Life {
             }
             Event::Probed { plan, changes } => self.probed(&plan, changes),
             Event::Measured(found) => self.measured(found, world.now),
+            Event::Recovered { turn, result } => self.recovered(turn, result, world.now),
+            Event::Stored { bundle, result } => {
+                self.stored(&bundle, result, world.now, &mut effects);
+            }
+            Event::Found(entries) => self.found(entries, world.now),
         }
         self.look(world, &mut effects);
         self.think(world, &mut effects);
@@ -381,7 +417,13 @@ impl Life {
         self.app = Some(app);
     }
 
-    fn recalled(&mut self, recalled: crate::event::Recalled, history: Vec<HistoryView>) {
+    fn recalled(
+        &mut self,
+        recalled: Recalled,
+        history: Vec<HistoryView>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_first = !self.record.claimed;
         self.record.known = true;
         self.record.claimed = false;
         self.record.resource_version = recalled.resource_version;
@@ -389,6 +431,7 @@ impl Life {
         self.record.spec = recalled.spec;
         self.record.bases = recalled.bases;
         self.record.bases_are_gone = false;
+        self.record.run = recalled.run.as_ref().map(|run| run.run.id.clone());
         // What we know in memory and the record does not stays: the inventory only ever grows here.
         for (id, entry) in recalled.entries {
             self.inventory_changes.push((id.clone(), true));
@@ -413,6 +456,57 @@ impl Life {
             self.live = history.first().map(|newest| newest.commit.clone());
             self.history = history.into();
         }
+        if recalled.is_lost {
+            let text = "the record of what this app may have touched is lost; its objects are looked for by their marks";
+            self.note_at_start(text);
+            effects.push(Effect::Find);
+        }
+        if is_first && self.run.is_none() {
+            self.record.bundle = recalled.bundle;
+            self.record.namespace = recalled.namespace;
+            self.log = recalled.log.into();
+            self.rollback = recalled.rollback;
+            self.attempt = self.attempted_before();
+            if let Some(run) = recalled.run {
+                self.resume(run);
+            }
+        }
+    }
+
+    /// The last sync, if it failed: by itself it is not tried again after a restart either.
+    fn attempted_before(&self) -> Option<Attempt> {
+        let is_sync = |entry: &&LogView| matches!(entry.kind, LogKind::Sync | LogKind::Rollback);
+        let last = self.log.iter().find(is_sync).filter(|last| !last.well)?;
+        Some(Attempt {
+            revision: last.revision.clone()?,
+            spec: last.spec.clone(),
+            why: last.text.clone(),
+            barred: Barred::Failed,
+        })
+    }
+
+    /// The objects that carry our mark: what of them no record names is ours, by its mark alone.
+    fn found(&mut self, entries: BTreeMap<ObjectId, Entry>, now: Timestamp) {
+        let mut count = 0;
+        for (id, entry) in entries {
+            if !self.inventory.entries.contains_key(&id) {
+                self.inventory_changes.push((id.clone(), true));
+                self.inventory.entries.insert(id, entry);
+                count += 1;
+            }
+        }
+        if count > 0 {
+            self.record.dirty = true;
+            let text = format!(
+                "{count} objects were found by their marks; none of them is deleted without a person"
+            );
+            self.note(now, "lockstep", text);
+        }
+    }
+
+    fn note_at_start(&mut self, text: &str) {
+        let at = self.word.1;
+        self.note(at, "lockstep", text.to_owned());
     }
 
     /// Which Application this is.

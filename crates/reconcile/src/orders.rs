@@ -1,15 +1,17 @@
 //! What people ask for: a sync, with the digest of the plan that they saw.
 
-use jiff::Timestamp;
-use lockstep_app::app::{RequestedSync, Revision};
-use lockstep_app::policy::NewCommitPolicy;
-use lockstep_app::{Blame, Fault};
-use lockstep_manifest::Digest;
-use lockstep_plan::Action;
+use std::collections::BTreeSet;
 
-use crate::event::{Effect, World};
-use crate::life::{Approval, Life, Run};
-use crate::view::{OperationPhase, OperationView};
+use jiff::Timestamp;
+use lockstep_app::app::{RequestedSync, Retry, Revision, Selected};
+use lockstep_app::policy::NewCommitPolicy;
+use lockstep_app::{App, Blame, Fault};
+use lockstep_manifest::{Digest, ObjectId};
+use lockstep_plan::{Action, Selector};
+
+use crate::event::{Effect, Slot, Until, World};
+use crate::life::{Approval, Life};
+use crate::view::{LogKind, OperationPhase, OperationView};
 
 /// A sync that somebody wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +28,76 @@ pub struct Order {
     pub revision: Option<Revision>,
     /// Plan only.
     pub dry_run: bool,
+    /// Only these objects; empty is all of them.
+    pub resources: Vec<Selector>,
+    /// Without hooks.
+    pub skip_hooks: bool,
+    /// What cannot be changed is deleted and made again.
+    pub force: bool,
+    /// How it tries again what was refused; none is what the Application says.
+    pub retry: Option<Retry>,
+    /// Back to what was deployed before.
+    pub rollback: Option<RollbackOrder>,
+}
+
+/// Where to go back to, and how long to stay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollbackOrder {
+    /// Where to.
+    pub to: RollbackTo,
+    /// Why.
+    pub reason: String,
+    /// How long.
+    pub until: Until,
+}
+
+/// One of the last deployments.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RollbackTo {
+    /// By its number in the history.
+    Id(u64),
+    /// By its commit.
+    Revision(Revision),
+    /// The one before the last.
+    Previous,
+}
+
+impl std::fmt::Display for RollbackTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "deployment {id}"),
+            Self::Revision(revision) => write!(f, "commit {}", revision.short()),
+            Self::Previous => f.write_str("a deployment before the last"),
+        }
+    }
 }
 
 impl Order {
+    /// A sync of everything, as this person wants it.
+    pub fn by(by: &str) -> Self {
+        Self {
+            id: None,
+            by: by.to_owned(),
+            plan: None,
+            prune: None,
+            revision: None,
+            dry_run: false,
+            resources: Vec::new(),
+            skip_hooks: false,
+            force: false,
+            retry: None,
+            rollback: None,
+        }
+    }
+
     /// Argo CD's top-level `operation`.
     pub fn from_spec(requested: RequestedSync) -> Self {
+        let selector = |selected: Selected| Selector {
+            group: selected.group,
+            kind: selected.kind,
+            namespace: selected.namespace,
+            name: selected.name,
+        };
         Self {
             id: None,
             by: requested.by,
@@ -38,6 +105,11 @@ impl Order {
             prune: Some(requested.prune),
             revision: requested.revision,
             dry_run: requested.dry_run,
+            resources: requested.resources.into_iter().map(selector).collect(),
+            skip_hooks: requested.skip_hooks,
+            force: requested.force,
+            retry: requested.retry,
+            rollback: None,
         }
     }
 }
@@ -60,8 +132,8 @@ impl Life {
         order: Order,
         world: &World<'_>,
     ) -> Result<(String, Vec<Effect>), OrderRefused> {
-        let id = self.accept(order, world.now)?;
         let mut effects = Vec::new();
+        let id = self.accept(order, world.now, &mut effects)?;
         self.think(world, &mut effects);
         self.refresh_word(world.now);
         Ok((id, effects))
@@ -76,7 +148,7 @@ impl Life {
             self.heard = self.app.as_ref().and_then(|app| app.requested.clone());
             effects.push(Effect::Heard);
             let by = order.by.clone();
-            if let Err(refused) = self.accept(order, world.now) {
+            if let Err(refused) = self.accept(order, world.now, effects) {
                 let why = match refused {
                     OrderRefused::PlanChanged(_) => "the plan has changed".to_owned(),
                     OrderRefused::Running(id) => {
@@ -89,12 +161,21 @@ impl Life {
         }
     }
 
-    fn accept(&mut self, order: Order, now: Timestamp) -> Result<String, OrderRefused> {
-        if let Some(fault) = self.spec_faults.first().or(self.source_fault.as_ref()) {
+    fn accept(
+        &mut self,
+        order: Order,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<String, OrderRefused> {
+        let leaves = self.app.as_ref().is_some_and(|app| app.leaving);
+        let fault = self.spec_faults.first().or(self.source_fault.as_ref());
+        if let Some(fault) = fault.filter(|_| !leaves) {
             return Err(OrderRefused::Fault(fault.clone()));
         }
-        if let Some(run) = &self.run {
-            return Err(OrderRefused::Running(run.operation.id.clone()));
+        let brings = self.recovering.as_ref().and(self.last_operation.as_ref());
+        let running = self.run.as_ref().map(|run| &run.operation).or(brings);
+        if let Some(operation) = running.filter(|_| !leaves) {
+            return Err(OrderRefused::Running(operation.id.clone()));
         }
         let Some(app) = self.app.clone() else {
             return Err(OrderRefused::Fault(Fault::new(
@@ -123,23 +204,24 @@ impl Life {
             );
             return Err(OrderRefused::Fault(fault));
         }
+        if let Some(wanted) = &order.rollback {
+            let rollback = self
+                .rollback_of(wanted, &order.by, now)
+                .map_err(OrderRefused::Fault)?;
+            let id = order.id.clone().unwrap_or_else(|| self.operation_id(now));
+            let to = rollback.to.clone();
+            self.recover_for(order, Some(rollback), id.clone(), to, now, effects);
+            return Ok(id);
+        }
         let to = self.next.as_ref().or(self.enforced.as_ref());
         let bases = to.map(|slot| slot.bases.clone()).unwrap_or_default();
         let to = to.map(|slot| slot.commit.revision.clone());
-        if let Some(wanted) = &order.revision
-            && Some(wanted) != to.as_ref()
+        if let Some(wanted) = order
+            .revision
+            .clone()
+            .filter(|wanted| Some(wanted) != to.as_ref())
         {
-            return Err(OrderRefused::Fault(
-                Fault::new(
-                    Blame::User,
-                    "sync.other_revision",
-                    format!(
-                        "commit {} is not the one that the target names",
-                        wanted.short()
-                    ),
-                )
-                .hint("set spec.source.targetRevision to it, or revert the newer commits"),
-            ));
+            return self.to_other_revision(order, wanted, &app, now, effects);
         }
         if self.next.is_some() && app.policy.new_commit == NewCommitPolicy::Hold && !order.dry_run {
             return Err(OrderRefused::Fault(
@@ -180,13 +262,7 @@ impl Life {
             self.last_operation = Some(operation);
             return Ok(id);
         }
-        let deletions = self
-            .shown
-            .iter()
-            .flat_map(|plan| plan.steps())
-            .filter(|step| may_delete && matches!(step.action, Action::Prune { .. }))
-            .map(|step| step.id.clone())
-            .collect();
+        let deletions = self.deletions_shown(&order, may_delete);
         self.approval = Approval {
             revision: to,
             bases,
@@ -199,6 +275,7 @@ impl Life {
             clock.not_before = now;
         }
         if app.leaving {
+            self.leave_again(now, effects);
             let mut operation = self.operation(id.clone(), &order.by, now);
             operation.phase = OperationPhase::Succeeded;
             "deletion approved".clone_into(&mut operation.message);
@@ -206,27 +283,81 @@ impl Life {
             self.last_operation = Some(operation);
         } else {
             if let Some(next) = self.next.take() {
-                self.enforced = Some(next);
+                let before = self.enforced.replace(next.clone());
+                self.doubt(before.as_ref(), &next);
                 self.fresh = true;
+                self.end_rollback(&order.by, "a sync goes to another commit", now);
             }
-            self.begin(id.clone(), &order.by, now);
+            self.begin(id.clone(), &order.by, LogKind::Sync, now);
+            self.put_into_run(&order);
         }
         self.note(now, &order.by, format!("{} asked for a sync", order.by));
         Ok(id)
     }
 
-    /// Begins a run.
-    pub(crate) fn begin(&mut self, id: String, by: &str, now: Timestamp) {
-        self.touched.clear();
-        self.heals.clear();
-        self.run = Some(Run {
-            operation: self.operation(id, by, now),
-            written: 0,
-            waits_since: None,
-        });
+    /// The deletions of the plan that was seen, as far as this order wants them.
+    fn deletions_shown(&self, order: &Order, may_delete: bool) -> BTreeSet<ObjectId> {
+        let selects = |step: &&lockstep_plan::Step| {
+            order.resources.is_empty() || order.resources.iter().any(|one| one.selects(&step.id))
+        };
+        let steps = self.shown.iter().flat_map(|plan| plan.steps());
+        steps
+            .filter(|step| may_delete && matches!(step.action, Action::Prune { .. }))
+            .filter(selects)
+            .map(|step| step.id.clone())
+            .collect()
     }
 
-    fn operation(&self, id: String, by: &str, now: Timestamp) -> OperationView {
+    /// Everything that is not in what it goes back to: who asks for that with `prune` has let it go.
+    pub(crate) fn deletions_towards(&self, slot: &Slot, order: &Order) -> BTreeSet<ObjectId> {
+        let all = self.inventory.entries.iter();
+        all.filter(|(id, entry)| {
+            order.prune == Some(true) && !entry.is_hook && slot.desired.get(id).is_none()
+        })
+        .map(|(id, _)| id.clone())
+        .collect()
+    }
+
+    /// Puts what was asked for into the run that has just begun.
+    pub(crate) fn put_into_run(&mut self, order: &Order) {
+        let Some(run) = &mut self.run else { return };
+        run.at.only.clone_from(&order.resources);
+        // As in Argo CD a sync of some objects runs no hooks.
+        run.at.skip_hooks = order.skip_hooks || !order.resources.is_empty();
+        run.at.force = order.force;
+        if let Some(retry) = order.retry {
+            run.retry = retry;
+        }
+    }
+
+    /// A commit that the target does not name, where no newer one would be applied by itself the next moment.
+    fn to_other_revision(
+        &mut self,
+        order: Order,
+        wanted: Revision,
+        app: &App,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<String, OrderRefused> {
+        if app.policy.new_commit == NewCommitPolicy::Apply {
+            let fault = Fault::new(
+                Blame::User,
+                "sync.other_revision",
+                format!(
+                    "cannot sync to {}: new commits are applied by themselves, and the target names another",
+                    wanted.short()
+                ),
+            );
+            let hint =
+                "roll back to a deployment with: lockstep rollback, or revert the newer commits";
+            return Err(OrderRefused::Fault(fault.hint(hint)));
+        }
+        let id = order.id.clone().unwrap_or_else(|| self.operation_id(now));
+        self.recover_for(order, None, id.clone(), wanted, now, effects);
+        Ok(id)
+    }
+
+    pub(crate) fn operation(&self, id: String, by: &str, now: Timestamp) -> OperationView {
         OperationView {
             id,
             app: self.app.as_ref().map_or_else(Default::default, |app| {
@@ -242,6 +373,8 @@ impl Life {
             started_at: now,
             finished_at: None,
             results: Vec::new(),
+            retries: 0,
+            verified: None,
         }
     }
 

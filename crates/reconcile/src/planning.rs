@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockstep_app::{App, Blame, Fault};
-use lockstep_plan::{Action, Desired, Elsewhere, Facts, KindView, Mode, Plan, Reason, Step, plan};
+use lockstep_plan::{
+    Action, Barred, Desired, Elsewhere, Facts, KindView, Mode, Plan, Reason, Step, plan,
+};
 
 use crate::event::{Effect, World};
 use crate::life::Life;
@@ -19,6 +21,17 @@ impl Life {
         mode: Mode,
         desired: Option<&Desired>,
         world: &World<'_>,
+    ) -> Plan {
+        self.plan_for(app, mode, desired, world, false)
+    }
+
+    fn plan_for(
+        &mut self,
+        app: &App,
+        mode: Mode,
+        desired: Option<&Desired>,
+        world: &World<'_>,
+        for_show: bool,
     ) -> Plan {
         self.observed.namespaces.clear();
         let is_there = world
@@ -65,17 +78,43 @@ impl Life {
             failures: &self.failures,
             touched: &self.touched,
             drift: &self.drift,
+            namespace_is_as_wanted: self.namespace_is_as_wanted(app),
+            asked_since: if mode == Mode::Leave {
+                app.leaving_since
+            } else {
+                self.next
+                    .as_ref()
+                    .or(self.enforced.as_ref())
+                    .map(|slot| slot.seen_at)
+            },
             approved: &self.approval.deletions,
+            // What is shown is what a sync would do, whatever runs.
+            run: self.run.as_ref().map(|run| &run.at).filter(|_| !for_show),
+            barred: self.barred().filter(|_| !for_show),
             now: world.now,
         };
         plan(app, mode, desired, &self.observed, &self.inventory, &facts)
+    }
+
+    /// Was the namespace given the labels and annotations that the app wants on it? Where it wants none, it was.
+    fn namespace_is_as_wanted(&self, app: &App) -> bool {
+        let wants_none = app.namespace_labels.is_empty() && app.namespace_annotations.is_empty();
+        let given = self.record.namespace.as_str();
+        (wants_none && given.is_empty()) || given == lockstep_plan::namespace_digest(app).0
+    }
+
+    /// May no sync of the enforced commit begin by itself?
+    pub(crate) fn barred(&self) -> Option<Barred> {
+        let (slot, attempt) = (self.enforced.as_ref()?, self.attempt.as_ref()?);
+        let is_of = attempt.revision == slot.commit.revision && attempt.spec == slot.spec;
+        is_of.then_some(attempt.barred)
     }
 
     /// Makes the plan that people look at: what a sync would do now.
     pub(crate) fn show(&mut self, app: &Arc<App>, world: &World<'_>, effects: &mut Vec<Effect>) {
         let slot = self.next.clone().or_else(|| self.enforced.clone());
         let Some(slot) = slot else { return };
-        let made = self.plan(app, Mode::Sync, Some(&slot.desired), world);
+        let made = self.plan_for(app, Mode::Sync, Some(&slot.desired), world, true);
         self.show_plan(made, effects);
         self.refresh_ledger();
     }

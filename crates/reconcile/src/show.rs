@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use lockstep_app::app::App;
 use lockstep_manifest::{Digest, Health, Manifest, ObjectId, fields};
-use lockstep_plan::{FieldChange, Finding, NOT_OURS, Side, Unstepped};
+use lockstep_plan::{Barred, FieldChange, Finding, NOT_OURS, Side, Unstepped};
 
 use crate::life::{Hold, Life, Phase};
 use crate::view::{
-    AppView, Condition, DriftField, DriftObject, ObjectView, SourceView, SyncStatus,
+    AppView, Condition, DriftField, DriftObject, LogKind, LogView, ObjectView, SourceView,
+    SyncStatus,
 };
 
 impl Life {
@@ -91,7 +92,22 @@ impl Life {
                 )
             }
         };
-        self.note(now, "lockstep", text);
+        self.note(now, "lockstep", text.clone());
+        self.log(LogView {
+            id: step.id.to_string(),
+            kind: LogKind::Heal,
+            by: "automated".to_owned(),
+            started_at: self.healing.get(&step.id).copied().unwrap_or(now),
+            finished_at: now,
+            well: true,
+            revision: self
+                .enforced
+                .as_ref()
+                .map(|slot| slot.commit.revision.clone()),
+            spec: String::new(),
+            objects: 1,
+            text,
+        });
     }
 
     /// Everything that faces show, as of now.
@@ -128,6 +144,8 @@ impl Life {
             objects: self.objects(),
             history: self.history.clone(),
             events: self.events.clone(),
+            log: self.log.clone(),
+            rollback: self.rollback_view(),
             policy: app.map(|app| app.policy),
             conditions,
             source: SourceView {
@@ -192,7 +210,7 @@ impl Life {
             });
         }
         for (id, entry) in &self.inventory.entries {
-            if desired.is_some_and(|desired| desired.get(id).is_some()) {
+            if entry.is_hook || desired.is_some_and(|desired| desired.get(id).is_some()) {
                 continue;
             }
             let Some(seen) = self.observed.objects.get(id) else {
@@ -230,7 +248,6 @@ impl Life {
         }
         for (id, why) in &self.unstepped {
             let kind = match why {
-                Unstepped::Hook { .. } => "HookHeldWarning",
                 Unstepped::OwnedByOther { .. } => "SharedResourceWarning",
                 Unstepped::NotOurs => "PruneRefusedWarning",
                 Unstepped::NotServed(_) => "SyncError",
@@ -252,6 +269,14 @@ impl Life {
             };
             found.push(("SyncError", text));
         }
+        if let Some(attempt) = self.attempt.as_ref().filter(|a| a.barred == Barred::Failed) {
+            let revision = &attempt.revision;
+            let text = format!("Failed last sync attempt to {revision}: {}", attempt.why);
+            found.push(("SyncError", text));
+        }
+        if let Phase::Holding(Hold::DeletionHook(fault)) = &self.phase {
+            found.push(("DeletionError", fault.message.clone()));
+        }
         if let Phase::Holding(Hold::EmptyRender) = &self.phase {
             let text =
                 "auto-sync will wipe out all resources: the commit renders nothing".to_owned();
@@ -264,6 +289,8 @@ impl Life {
                     "RepeatedResourceWarning",
                     format!("{id} stands more than once in git; the last one counts"),
                 ),
+                // The commit was not taken; its fault says so.
+                Finding::UnknownHook { .. } => continue,
                 Finding::NoName { kind } => (
                     "ComparisonError",
                     format!("a {kind} has no metadata.name (generateName cannot be applied)"),

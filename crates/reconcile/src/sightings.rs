@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockstep_manifest::{Manifest, ObjectId, Uid};
-use lockstep_plan::{DriftClock, KindView, Seen};
+use lockstep_plan::{DriftClock, HookState, KindView, Seen};
 
 use crate::event::{Slot, World};
 use crate::life::{Life, Phase, heal_wait};
@@ -31,6 +31,8 @@ impl Life {
                 || old.fact != seen.fact
                 || old.terminating != seen.terminating
                 || old.uid != seen.uid
+                || old.hook != seen.hook
+                || old.going != seen.going
         });
         if let Some(entry) = self.inventory.entries.get_mut(id)
             && entry.uid.is_none()
@@ -59,6 +61,7 @@ impl Life {
             // The watch may say that an object is gone before the answer to our apply says that it was made.
             self.gone_meanwhile.insert(uid.clone());
         }
+        self.hook_gone(id, uid, now);
         let Some(old) = self.observed.objects.get(id) else {
             return self.deleting.contains(id) && self.confirm_deleted(id, now);
         };
@@ -73,15 +76,42 @@ impl Life {
         true
     }
 
+    /// A hook is gone: one of an earlier run makes room, and one that has ended is no longer ours to look after.
+    fn hook_gone(&mut self, id: &ObjectId, uid: Option<&Uid>, now: Timestamp) {
+        let Some(entry) = self.inventory.entries.get(id).filter(|entry| entry.is_hook) else {
+            return;
+        };
+        let (mut is_due, mut runs) = (false, false);
+        let hooks = self.run.iter_mut().flat_map(|run| &mut run.at.hooks);
+        for (_, hook) in hooks.filter(|((_, other), _)| other == id) {
+            match hook.state {
+                HookState::Claimed => {
+                    hook.not_before = None;
+                    is_due = true;
+                }
+                HookState::Running => runs = true,
+                HookState::Succeeded | HookState::Failed(_) => {}
+            }
+        }
+        let is_it = uid.is_none() || entry.uid.is_none() || entry.uid.as_ref() == uid;
+        if !is_due && !runs && is_it {
+            self.deleting.insert(id.clone());
+            self.confirm_deleted(id, now);
+        }
+    }
+
     /// An entry leaves the inventory only here: the deletion we asked for has been seen to be done.
     pub(crate) fn confirm_deleted(&mut self, id: &ObjectId, now: Timestamp) -> bool {
         let confirmed = self.deleting.remove(id);
         if confirmed {
-            self.inventory.entries.remove(id);
+            let entry = self.inventory.entries.remove(id);
+            let is_hook = entry.is_some_and(|entry| entry.is_hook);
             self.inventory_changes.push((id.clone(), false));
             self.record.dirty = true;
             self.forget_drift(id);
-            self.note(now, "lockstep", format!("{id} was deleted"));
+            if !is_hook {
+                self.note(now, "lockstep", format!("{id} was deleted"));
+            }
         }
         confirmed
     }

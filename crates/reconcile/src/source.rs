@@ -48,7 +48,7 @@ impl Life {
             });
             return;
         }
-        if self.base_state == BaseState::Lost {
+        if self.base_state == BaseState::Lost || self.recover_the_rollback(effects) {
             return;
         }
         match self.unrendered(&app.source_digest, app.policy.new_commit) {

@@ -5,7 +5,8 @@
 use lockstep_manifest::Health;
 use serde_json::{Map, Value, json};
 
-use crate::view::{AppView, HistoryView, OperationView, SyncStatus};
+use crate::event::Until;
+use crate::view::{AppView, HistoryView, OperationView, SyncStatus, Verified};
 
 /// The fields of `status` that we write. Others (a hydrator's, an older controller's) are left as they are.
 pub const STATUS_FIELDS: &[&str] = &[
@@ -97,6 +98,29 @@ fn ours(view: &AppView) -> Value {
     }
     if let Some(live) = &view.live {
         ours.insert("liveRevision".to_owned(), json!(live.revision.as_str()));
+    }
+    let verified = view.operation.as_ref().and_then(|o| o.verified.as_ref());
+    if let Some(verified) = verified {
+        let verified = match verified {
+            Verified::Pending => json!({"state": "Pending"}),
+            Verified::Yes(at) => json!({"state": "Verified", "at": seconds(*at)}),
+            Verified::No(why) => json!({"state": "NotVerified", "message": why}),
+        };
+        ours.insert("verified".to_owned(), verified);
+    }
+    if let Some(rollback) = &view.rollback {
+        let until = match rollback.until {
+            Until::NewerCommit => "newer-commit".to_owned(),
+            Until::Release => "release".to_owned(),
+            Until::Time(at) => seconds(at),
+        };
+        ours.insert(
+            "hold".to_owned(),
+            json!({
+                "to": rollback.to.as_str(), "reason": rollback.reason, "who": rollback.by,
+                "at": seconds(rollback.at), "until": until,
+            }),
+        );
     }
     Value::Object(ours)
 }
@@ -207,12 +231,22 @@ fn operation_state(operation: &OperationView, source: &Value) -> Value {
         .results
         .iter()
         .map(|result| {
-            json!({
+            let phase = result.phase.text();
+            let ended = if result.status == "SyncFailed" {
+                "Failed"
+            } else {
+                "Succeeded"
+            };
+            let mut row = json!({
                 "group": result.id.group, "version": result.version, "kind": result.id.kind,
                 "namespace": result.id.namespace, "name": result.id.name, "status": result.status,
-                "message": result.message, "syncPhase": "Sync",
-                "hookPhase": if result.status == "SyncFailed" { "Failed" } else { "Succeeded" },
-            })
+                "message": result.message, "syncPhase": phase,
+                "hookPhase": result.hook.unwrap_or(ended),
+            });
+            if result.hook.is_some() {
+                row["hookType"] = json!(phase);
+            }
+            row
         })
         .collect();
     json!({
@@ -220,6 +254,7 @@ fn operation_state(operation: &OperationView, source: &Value) -> Value {
         "phase": operation.phase.text(),
         "message": operation.message,
         "startedAt": seconds(operation.started_at),
+        "retryCount": Some(operation.retries).filter(|times| *times > 0),
         "finishedAt": operation.finished_at.map(seconds),
         "syncResult": {
             "revision": revision.unwrap_or_default(), "source": source, "resources": results,
@@ -240,7 +275,8 @@ fn history<'a>(entries: impl Iterator<Item = &'a HistoryView>, source: &Value) -
                 "deployStartedAt": seconds(entry.started_at), "deployedAt": seconds(entry.deployed_at),
                 "initiatedBy": by,
                 "lockstep": {"subject": entry.commit.subject, "author": entry.commit.author,
-                             "objects": entry.objects},
+                             "objects": entry.objects, "bundle": entry.bundle.as_ref().map(|digest| &digest.0),
+                             "bases": bases(entry)},
             })
         })
         .collect();
@@ -249,6 +285,21 @@ fn history<'a>(entries: impl Iterator<Item = &'a HistoryView>, source: &Value) -
     } else {
         Value::Array(rows)
     }
+}
+
+/// As the record writes them; none is left out.
+fn bases(entry: &HistoryView) -> Option<Vec<Value>> {
+    let rows: Vec<Value> = entry
+        .bases
+        .iter()
+        .map(|(base, revision)| {
+            json!({
+                "repoURL": base.remote.as_str(), "targetRevision": base.target,
+                "revision": revision.as_str(),
+            })
+        })
+        .collect();
+    (!rows.is_empty()).then_some(rows)
 }
 
 fn images(view: &AppView) -> Vec<String> {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lockstep_app::app::Revision;
+use lockstep_app::app::{Bases, Revision};
 use lockstep_app::{AppKey, Policy};
 use lockstep_manifest::fields::Writer;
+use lockstep_manifest::marks::HookPhase;
 use lockstep_manifest::{Digest, Health, ObjectId, Place, Uid};
 use lockstep_plan::{Plan, Side};
 
@@ -188,10 +189,102 @@ pub struct ObjectView {
 pub enum OperationPhase {
     /// Not ended.
     Running,
+    /// Somebody ended it, and its hooks are still being tidied up.
+    Terminating,
     /// Everything was applied.
     Succeeded,
     /// Something was not.
     Failed,
+}
+
+/// Did what was applied become healthy?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// It is not known yet.
+    Pending,
+    /// All of it did, at that moment.
+    Yes(Timestamp),
+    /// Not in time.
+    No(String),
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// The cluster was brought to a commit, or to a part of it.
+    Sync,
+    /// It was brought back to what was deployed before.
+    Rollback,
+    /// What somebody changed was put back.
+    Heal,
+    /// The app's objects were deleted with it.
+    Deletion,
+    /// Somebody let go of something: an object, or a rollback.
+    Release,
+}
+
+impl LogKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 5] = [
+        Self::Sync,
+        Self::Rollback,
+        Self::Heal,
+        Self::Deletion,
+        Self::Release,
+    ];
+
+    /// Its word in the record and in REST.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Rollback => "rollback",
+            Self::Heal => "heal",
+            Self::Deletion => "deletion",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// One line of the log of everything that was done to an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogView {
+    /// The operation's id; of a heal, the object.
+    pub id: String,
+    /// What.
+    pub kind: LogKind,
+    /// Who asked; `automated` when nobody did.
+    pub by: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Did it end well?
+    pub well: bool,
+    /// The commit.
+    pub revision: Option<Revision>,
+    /// The digest of the spec that it was of.
+    pub spec: String,
+    /// How many objects were written; of a heal, how often.
+    pub objects: usize,
+    /// In words.
+    pub text: String,
+}
+
+/// That an app is kept where it was rolled back to, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollbackView {
+    /// The commit.
+    pub to: Revision,
+    /// What the target named then.
+    pub from: Option<Revision>,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// How long.
+    pub until: crate::event::Until,
 }
 
 impl OperationPhase {
@@ -199,6 +292,7 @@ impl OperationPhase {
     pub fn text(self) -> &'static str {
         match self {
             Self::Running => "Running",
+            Self::Terminating => "Terminating",
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
         }
@@ -226,6 +320,20 @@ pub struct OperationView {
     pub finished_at: Option<Timestamp>,
     /// What was done to which object: Argo CD's `syncResult.resources`.
     pub results: Vec<ResultView>,
+    /// How often something was tried again.
+    pub retries: u32,
+    /// Did what it applied become healthy?
+    pub verified: Option<Verified>,
+}
+
+impl OperationView {
+    /// Is it under way?
+    pub fn is_running(&self) -> bool {
+        matches!(
+            self.phase,
+            OperationPhase::Running | OperationPhase::Terminating
+        )
+    }
 }
 
 /// What a sync did to one object.
@@ -239,6 +347,10 @@ pub struct ResultView {
     pub status: &'static str,
     /// In words.
     pub message: String,
+    /// The phase it belongs to.
+    pub phase: HookPhase,
+    /// Of a hook: Argo CD's `Running`, `Succeeded`, `Failed`.
+    pub hook: Option<&'static str>,
 }
 
 /// One finished deployment.
@@ -256,6 +368,10 @@ pub struct HistoryView {
     pub by: String,
     /// How many objects were written.
     pub objects: usize,
+    /// The digest of everything that was applied, under which it is stored.
+    pub bundle: Option<Digest>,
+    /// The commits of other repositories that it was made of.
+    pub bases: Bases,
 }
 
 /// One line of what happened.
@@ -334,6 +450,10 @@ pub struct AppView {
     pub history: VecDeque<HistoryView>,
     /// What happened, newest first; at most 50.
     pub events: VecDeque<EventView>,
+    /// Everything that was done, newest first; bounded.
+    pub log: VecDeque<LogView>,
+    /// Where it is kept, when it was rolled back.
+    pub rollback: Option<RollbackView>,
     /// The policy in force.
     pub policy: Option<Policy>,
     /// Argo CD's conditions.

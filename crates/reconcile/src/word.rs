@@ -4,10 +4,16 @@ use jiff::Timestamp;
 use lockstep_app::Blame;
 use lockstep_manifest::health::worst;
 use lockstep_manifest::{Health, marks};
-use lockstep_plan::{Asked, NOT_OURS, Unstepped};
+use lockstep_plan::{Asked, Barred, NOT_OURS, Unstepped};
 
+use crate::event::Until;
 use crate::life::{Hold, Life, Phase};
 use crate::view::{SyncStatus, Why, Word};
+
+fn why_of(code: &str, text: String, next: Option<String>) -> Option<Why> {
+    let code = code.to_owned();
+    Some(Why { code, text, next })
+}
 
 impl Life {
     /// Recomputes the word, and since when it is that.
@@ -25,13 +31,7 @@ impl Life {
     }
 
     pub(crate) fn word_and_why(&self) -> (Word, Option<Why>) {
-        let why = |code: &str, text: String, next: Option<String>| {
-            Some(Why {
-                code: code.to_owned(),
-                text,
-                next,
-            })
-        };
+        let why = why_of;
         let sync = self.command("sync");
         if let Some(fault) = self.spec_faults.first() {
             return (
@@ -86,6 +86,14 @@ impl Life {
                 word,
                 why(&failure.fault.code, text, failure.fault.hint.clone()),
             );
+        }
+        if let Some(attempt) = self.attempt.as_ref().filter(|a| a.barred == Barred::Failed) {
+            let text = format!(
+                "sync of {} failed: {}",
+                attempt.revision.short(),
+                attempt.why
+            );
+            return (Word::Failing, why("sync.failed", text, sync));
         }
         if let Some((revision, fault)) = &self.render_fault {
             let text = format!("{} does not render: {fault}", revision.short());
@@ -186,6 +194,30 @@ impl Life {
                 ),
                 sync,
             ),
+            Hold::Deletion(count, Asked::Confirm) => (
+                "held.prune_confirm",
+                format!("waiting for pruning confirmation of {count} objects"),
+                sync,
+            ),
+            Hold::Deletion(count, Asked::Unsure) => (
+                "held.record_lost",
+                format!(
+                    "{count} deletions wait for a person's sync: the record was lost, and their marks are the only witness"
+                ),
+                sync,
+            ),
+            Hold::Rollback => (
+                "held.rollback",
+                self.why_rolled_back(),
+                self.command("release"),
+            ),
+            Hold::DeletionHook(fault) => {
+                let next = fault.hint.clone().or(sync);
+                return (
+                    Word::Failing,
+                    why_of(&fault.code, fault.message.clone(), next),
+                );
+            }
             Hold::Skip => (
                 "held.paused",
                 "argocd.argoproj.io/skip-reconcile stands on the Application".to_owned(),
@@ -215,10 +247,29 @@ impl Life {
         )
     }
 
+    fn why_rolled_back(&self) -> String {
+        let Some(rollback) = &self.rollback else {
+            return String::new();
+        };
+        let until = match rollback.until {
+            Until::NewerCommit => "until a newer commit".to_owned(),
+            Until::Release => "until it is released".to_owned(),
+            Until::Time(at) => format!("until {}", at.strftime("%Y-%m-%d %H:%M UTC")),
+        };
+        let reason = match rollback.reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        format!(
+            "rolled back to {} by {} {until}{reason}",
+            rollback.to.short(),
+            rollback.by
+        )
+    }
+
     pub(crate) fn held_objects(&self) -> Option<Why> {
         self.unstepped.iter().find_map(|(id, why)| {
             let code = match why {
-                Unstepped::Hook { .. } => "held.hook",
                 Unstepped::OwnedByOther { .. } => "held.owned_by_other",
                 Unstepped::NotOurs => NOT_OURS,
                 Unstepped::PruneDisabled => "held.prune_off",
@@ -317,10 +368,7 @@ impl Life {
             || matches!(&self.phase, Phase::Settling(plan) if !plan.waiting.is_empty())
             || matches!(&self.phase, Phase::Holding(Hold::Deletion(..)))
             || self.unstepped.values().any(|why| {
-                !matches!(
-                    why,
-                    Unstepped::InSync | Unstepped::NeverSeen | Unstepped::Hook { .. }
-                )
+                !matches!(why, Unstepped::InSync | Unstepped::NeverSeen) && !why.is_of_hook()
             });
         if out {
             SyncStatus::OutOfSync

@@ -1,8 +1,8 @@
 //! The top-level `operation`: a sync that somebody asked for.
 
 use super::Notes;
-use crate::app::{RequestedSync, Revision, Source};
-use crate::v1alpha1::{Application, SyncOperation};
+use crate::app::{RequestedSync, Revision, Selected, Source};
+use crate::v1alpha1::{Application, SyncOperation, SyncOperationResource};
 
 /// The sync that is asked for, when it is one that can be done as asked.
 pub(super) fn requested(
@@ -16,12 +16,6 @@ pub(super) fn requested(
     let mut refuse = |field: &str, message: &str| {
         notes.error(format!("/operation/sync/{field}"), message, remove);
     };
-    if !sync.resources.is_empty() {
-        refuse(
-            "resources",
-            "this version syncs a whole app or nothing of it",
-        );
-    }
     if !sync.manifests.is_empty() {
         refuse("manifests", "manifests are taken from git alone");
     }
@@ -42,15 +36,14 @@ pub(super) fn requested(
         notes.left_aside("operation.sync.syncOptions");
     }
     let strategy = sync.sync_strategy.as_ref();
-    if let Some(strategy) = strategy {
-        let forced = [&strategy.apply, &strategy.hook];
-        if strategy.apply.is_some() || forced.into_iter().flatten().any(|s| s.force == Some(true)) {
-            notes.left_aside("operation.sync.syncStrategy");
-        }
-    }
-    if operation.retry.is_some() {
-        notes.left_aside("operation.retry");
-    }
+    let strategies = strategy.map(|strategy| [&strategy.apply, &strategy.hook]);
+    let force = strategies
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|strategy| strategy.force == Some(true));
+    let retry = operation.retry.as_ref();
+    let retry = retry.map(|retry| super::lower_retry(retry, "/operation/retry", notes));
     let by = operation.initiated_by.as_ref();
     Some(RequestedSync {
         by: match by {
@@ -62,7 +55,20 @@ pub(super) fn requested(
         prune: sync.prune == Some(true),
         revision,
         dry_run: sync.dry_run == Some(true),
+        resources: sync.resources.iter().map(selected).collect(),
+        skip_hooks: strategy.is_some_and(|strategy| strategy.apply.is_some()),
+        force,
+        retry,
     })
+}
+
+fn selected(written: &SyncOperationResource) -> Selected {
+    Selected {
+        group: written.group.clone(),
+        kind: written.kind.clone(),
+        namespace: written.namespace.clone(),
+        name: written.name.clone(),
+    }
 }
 
 fn requested_revision(

@@ -4,7 +4,7 @@ use kube_core::CustomResourceExt as _;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{AppProject, Application, Record};
+use super::{AppProject, Application, Bundle, Record};
 
 /// A map of whatever there is.
 pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
@@ -19,7 +19,7 @@ pub(super) fn free_form_list(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The definitions of `Application`, `AppProject` and `Record`, as they are applied to a cluster.
+/// The definitions of `Application`, `AppProject`, `Record` and `Bundle`, as they are applied to a cluster.
 ///
 /// Source: Argo CD's own, which have no status subresource: its users write status through the object, and with a
 /// subresource that would be ignored in silence.
@@ -44,7 +44,9 @@ pub fn crds() -> Vec<Value> {
     let mut record = written(&Record::crd());
     let (label, value) = super::APPLYSET_PARENT;
     record["metadata"]["labels"] = json!({label: value, "app.kubernetes.io/part-of": "lockstep"});
-    vec![application, project, record]
+    let mut bundle = written(&Bundle::crd());
+    bundle["metadata"]["labels"] = json!({"app.kubernetes.io/part-of": "lockstep"});
+    vec![application, project, record, bundle]
 }
 
 /// The definition without what only servers fill in, and without defaults.

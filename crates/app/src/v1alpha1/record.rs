@@ -52,6 +52,165 @@ pub struct RecordFields {
     /// Every object that may have been touched and is not known to be gone, sorted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
+    /// The sync that is under way: another process goes on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RecordedRun>,
+    /// What was done, newest first; bounded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<RecordedDeed>,
+    /// Where the app is kept since it was rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RecordedRollback>,
+    /// The digest of what was last deployed in whole, under which a Bundle holds it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub bundle: String,
+    /// The digest of the labels and annotations that the destination's namespace was given.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace_metadata: String,
+    /// The Application is gone, and these objects of its were left behind on purpose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tombstone: bool,
+}
+
+/// A sync that is under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedRun {
+    /// The operation's id.
+    pub id: String,
+    /// Who asked; `automated` when nobody did.
+    pub by: String,
+    /// When it began.
+    pub started_at: String,
+    /// It takes the app's objects away, since the Application is being deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
+    /// Without hooks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_hooks: bool,
+    /// What cannot be changed is deleted and made again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+    /// Only these objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<super::SyncOperationResource>,
+    /// The deletions that a person let through with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<RecordedObject>,
+    /// Its hooks, each with what became of it: none is made twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<RecordedHook>,
+}
+
+/// Which object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedObject {
+    /// Its API group; empty for the core group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace; empty for a cluster-scoped object.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&ObjectId> for RecordedObject {
+    fn from(id: &ObjectId) -> Self {
+        Self {
+            group: id.group.clone(),
+            kind: id.kind.clone(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+        }
+    }
+}
+
+impl From<RecordedObject> for ObjectId {
+    fn from(object: RecordedObject) -> Self {
+        Self {
+            group: object.group,
+            kind: object.kind,
+            namespace: object.namespace,
+            name: object.name,
+        }
+    }
+}
+
+/// A hook of a sync.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedHook {
+    /// `PreSync`, `Sync`, `PostSync`, `SyncFail`, `PreDelete` or `PostDelete`.
+    pub phase: String,
+    /// Which.
+    pub object: RecordedObject,
+    /// Its uid, once the server said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// `Claimed`, `Running`, `Succeeded` or `Failed`.
+    pub state: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedDeed {
+    /// The operation's id; of a heal, the object.
+    pub id: String,
+    /// `sync`, `rollback`, `heal`, `deletion` or `release`.
+    pub kind: String,
+    /// Who asked; `automated` when nobody did.
+    pub by: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    pub finished_at: String,
+    /// It did not end well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+    /// The commit.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// The digest of the source's spec.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub spec: String,
+    /// How many objects were written; of a heal, how often.
+    pub objects: i64,
+    /// In words.
+    pub text: String,
+}
+
+/// Where an app is kept instead of at what its target names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordedRollback {
+    /// The commit.
+    pub to: String,
+    /// The digest of what was deployed of it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub bundle: String,
+    /// The commits of other repositories that it was made of, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<RecordedBase>,
+    /// What the target named then.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// Why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// `newer-commit`, `release`, or a time.
+    pub until: String,
 }
 
 /// Whose record it is.
@@ -109,12 +268,21 @@ pub struct Entry {
     /// Its wave: deletion goes in reverse.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wave: Option<i64>,
-    /// `Prune=false` stood on it when it was last applied.
+    /// What it said of `Prune` when it was last applied: `true`, `false` or `confirm`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub prune: String,
+    /// What it said of `Delete` when it was last applied: `true`, `false` or `confirm`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub delete: String,
+    /// `PruneLast=true` stood on it when it was last applied.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub keep: bool,
-    /// `Delete=false` stood on it when it was last applied.
+    pub prune_last: bool,
+    /// It is a hook.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub keep_on_delete: bool,
+    pub hook: bool,
+    /// An earlier record was lost, and its mark alone says whose it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_mark_alone: bool,
 }
 
 impl Entry {

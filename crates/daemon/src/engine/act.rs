@@ -7,13 +7,15 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream;
 use lockstep_app::app::{App, AppKey};
+use lockstep_app::lower::{RESOURCES_FINALIZER, is_of_deletion_hooks};
 use lockstep_app::project::{Project, Scope};
 use lockstep_app::{Blame, Fault};
 use lockstep_cluster::lease::Lease;
-use lockstep_cluster::{ClaimError, Cluster, Extras, Lookup};
+use lockstep_cluster::{ClaimError, Cluster, Extras, Lookup, WriteError, Written};
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Gvk, Manifest, ObjectId, Uid, Write, marks, pointer};
-use lockstep_plan::{Action, Reason, Seen, Step, Wanted, changes::changes};
+use lockstep_plan::hook::leftover;
+use lockstep_plan::{Action, Hook, Leftover, Reason, Seen, Step, Wanted, changes::changes};
 use lockstep_reconcile::{Event, Measured, Outcome, RecordDraft};
 use serde_json::{Map, Value};
 
@@ -207,7 +209,7 @@ impl Engine {
     }
 
     /// Everything is gone that had to go: the finalizer comes off.
-    pub(super) fn farewell(&mut self, key: &AppKey) {
+    pub(super) fn farewell(&mut self, key: &AppKey, tombstone: Option<RecordDraft>) {
         let Some(life) = self.lives.get(key) else {
             return;
         };
@@ -216,8 +218,15 @@ impl Engine {
             .map(|app| app.finalizers.clone())
             .unwrap_or_default()
             .into_iter()
-            .filter(|finalizer| !finalizer.starts_with(lockstep_app::lower::RESOURCES_FINALIZER))
+            .filter(|finalizer| {
+                !finalizer.starts_with(RESOURCES_FINALIZER) && !is_of_deletion_hooks(finalizer)
+            })
             .collect();
+        let holder = self.lease.identity().to_owned();
+        let tombstone = tombstone.zip(self.lease.epoch()).map(|(draft, epoch)| {
+            let record = record::write(key, life.uid(), &draft, &holder, epoch);
+            (record, draft.previous)
+        });
         let extras = Extras {
             uid: Some(life.uid().clone()),
             set_finalizers: Some(finalizers),
@@ -227,6 +236,11 @@ impl Engine {
         let key = key.clone();
         let stop = self.stop.clone();
         self.spawn(async move {
+            if let Some((record, previous)) = tombstone
+                && let Err(error) = apps.claim(&record, previous.as_deref()).await
+            {
+                tracing::error!(app = %key, %error, "what it leaves behind could not be written down");
+            }
             let mut wait = Duration::from_secs(1);
             loop {
                 let Err(error) = apps.publish(&key, Value::Null, extras.clone()).await else {
@@ -260,6 +274,118 @@ impl Hands {
                 propagation,
             } => self.prune(project, &step.id, gvk, uid, *propagation).await,
             Action::Release => Outcome::Released,
+            Action::Run { hook, runs_in } => self.run(project, step, hook, runs_in).await,
+            Action::LetGo { gvk, uid } => self.let_go(project, &step.id, gvk, uid).await,
+        }
+    }
+
+    /// Makes a hook, once nothing of an earlier run stands in its way.
+    async fn run(&self, project: &Project, step: &Step, hook: &Hook, runs_in: &str) -> Outcome {
+        let (wanted, id) = (&hook.wanted, &step.id);
+        let live = match self.cluster.get(&wanted.gvk, id).await {
+            Ok(live) => live,
+            Err(error) => return Outcome::Failed(error.fault()),
+        };
+        let tracking = marks::tracking_id(&self.app.key.name, id, &self.app.namespace);
+        let stands = live.map(|live| (leftover(&live, runs_in, &self.set, &tracking), live));
+        match stands {
+            Some((Leftover::Foreign(why), _)) => return Outcome::NotOurs { why },
+            Some((Leftover::Earlier, live)) => {
+                return match self
+                    .delete(project, &wanted.gvk, live, Propagation::Background)
+                    .await
+                {
+                    Outcome::Absent => Outcome::Deleting, // it is looked again before the next is made
+                    other => other,
+                };
+            }
+            Some((Leftover::Itself, _)) | None => {}
+        }
+        let write = Write::apply(hook.body(runs_in, id));
+        let authorized = match project.authorize(&self.app, write, wanted.scope) {
+            Ok(authorized) => authorized,
+            Err(refused) => return Outcome::Failed(refused.fault()),
+        };
+        self.applied(step, wanted, self.cluster.write(authorized).await)
+    }
+
+    /// Takes our finalizer off a hook that has ended.
+    async fn let_go(&self, project: &Project, id: &ObjectId, gvk: &Gvk, uid: &Uid) -> Outcome {
+        let live = match self.cluster.get(gvk, id).await {
+            Ok(Some(live)) if live.uid().as_ref() == Some(uid) => live,
+            Ok(_) => return Outcome::Absent,
+            Err(error) => return Outcome::Failed(error.fault()),
+        };
+        let answered = match Write::let_go(&live, marks::HOOK_FINALIZER) {
+            None => Some(live),
+            Some(write) => {
+                let authorized = match project.authorize(&self.app, write, self.scope(gvk, id)) {
+                    Ok(authorized) => authorized,
+                    Err(refused) => return Outcome::Failed(refused.fault()),
+                };
+                match self.cluster.write(authorized).await {
+                    Ok(written) => written.live,
+                    Err(error) => return Outcome::Failed(error.fault()),
+                }
+            }
+        };
+        // What was terminating is gone with its last finalizer; its watch says so.
+        match answered.as_ref().and_then(|live| Seen::of(live, &[])) {
+            Some(seen) => Outcome::Applied {
+                seen,
+                changes: Vec::new(),
+            },
+            None => Outcome::Absent,
+        }
+    }
+
+    fn scope(&self, gvk: &Gvk, id: &ObjectId) -> Scope {
+        match self.cluster.served().find(gvk) {
+            Lookup::Found(resource) if resource.namespaced => Scope::Namespaced,
+            _ if id.namespace.is_empty() => Scope::Cluster,
+            _ => Scope::Namespaced,
+        }
+    }
+
+    /// Deletes exactly this live object; a hook is let go first.
+    async fn delete(
+        &self,
+        project: &Project,
+        gvk: &Gvk,
+        live: Manifest,
+        propagation: Propagation,
+    ) -> Outcome {
+        let id = live.id();
+        let scope = self.scope(gvk, &id);
+        let mut live = live;
+        if let Some(write) = Write::let_go(&live, marks::HOOK_FINALIZER) {
+            let authorized = match project.authorize(&self.app, write, scope) {
+                Ok(authorized) => authorized,
+                Err(refused) => return Outcome::Failed(refused.fault()),
+            };
+            live = match self.cluster.write(authorized).await {
+                Ok(Written {
+                    live: Some(live), ..
+                }) => live,
+                Ok(_) => return Outcome::Absent,
+                Err(error) => return Outcome::Failed(error.fault()),
+            };
+        }
+        let (Some(uid), Some(version)) = (live.uid(), live.resource_version()) else {
+            return Outcome::NotOurs {
+                why: "the server does not say its version".to_owned(),
+            };
+        };
+        let version = version.to_owned();
+        let write = Write::delete(id, gvk.clone(), uid, version, propagation);
+        let authorized = match project.authorize(&self.app, write, scope) {
+            Ok(authorized) => authorized,
+            Err(refused) => return Outcome::Failed(refused.fault()),
+        };
+        match self.cluster.write(authorized).await {
+            Ok(written) if written.live.is_none() => Outcome::Absent,
+            Ok(_) => Outcome::Deleting,
+            Err(error) => Outcome::Failed(error.fault()),
         }
     }
 
@@ -283,7 +409,16 @@ impl Hands {
             Ok(authorized) => authorized,
             Err(refused) => return Outcome::Failed(refused.fault()),
         };
-        match self.cluster.write(authorized).await {
+        self.applied(step, wanted, self.cluster.write(authorized).await)
+    }
+
+    fn applied(
+        &self,
+        step: &Step,
+        wanted: &Wanted,
+        written: Result<Written, WriteError>,
+    ) -> Outcome {
+        match written {
             Ok(written) => {
                 let seen = written
                     .live
@@ -336,32 +471,7 @@ impl Hands {
             let why = format!("it carries no mark of this app (label {})", marks::PART_OF);
             return Outcome::NotOurs { why };
         }
-        let Some(version) = live.resource_version() else {
-            return Outcome::NotOurs {
-                why: "the server does not say its version".to_owned(),
-            };
-        };
-        let scope = match self.cluster.served().find(gvk) {
-            Lookup::Found(resource) if resource.namespaced => Scope::Namespaced,
-            _ if id.namespace.is_empty() => Scope::Cluster,
-            _ => Scope::Namespaced,
-        };
-        let write = Write::delete(
-            id.clone(),
-            gvk.clone(),
-            uid.clone(),
-            version.to_owned(),
-            propagation,
-        );
-        let authorized = match project.authorize(&self.app, write, scope) {
-            Ok(authorized) => authorized,
-            Err(refused) => return Outcome::Failed(refused.fault()),
-        };
-        match self.cluster.write(authorized).await {
-            Ok(written) if written.live.is_none() => Outcome::Absent,
-            Ok(_) => Outcome::Deleting,
-            Err(error) => Outcome::Failed(error.fault()),
-        }
+        self.delete(project, gvk, live, propagation).await
     }
 }
 

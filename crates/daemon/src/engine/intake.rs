@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lockstep_app::app::{AppKey, Revision};
+use lockstep_app::app::{AppKey, Bases, Revision};
 use lockstep_app::config::Webhook;
 use lockstep_app::credentials::{Logins, TOKENS_SECRET};
 use lockstep_app::lower::{APP_LABEL, ENVIRONMENT_LABEL};
@@ -11,7 +11,7 @@ use lockstep_app::project::Project;
 use lockstep_app::v1alpha1::{AppProject, Application};
 use lockstep_app::{Blame, Fault, lower};
 use lockstep_cluster::Seen as Watched;
-use lockstep_manifest::{Gvk, Manifest, Sensitive};
+use lockstep_manifest::{Digest, Gvk, Manifest, Sensitive};
 use lockstep_reconcile::view::{CommitView, HistoryView};
 use lockstep_reconcile::{Event, Life, Look, Recalled};
 use serde_json::Value;
@@ -183,6 +183,10 @@ impl Engine {
         let status = object.body_mut().remove("status").unwrap_or(Value::Null);
         if is_new {
             self.histories.insert(key.clone(), history_of(&status));
+            let deployed = status.pointer("/lockstep/liveRevision");
+            if deployed.is_some_and(Value::is_string) {
+                self.recorded.insert(key.clone());
+            }
         }
         self.publications
             .entry(key.clone())
@@ -373,11 +377,16 @@ impl Engine {
     }
 
     /// Tells an app what its record says, once.
-    fn recall(&mut self, key: &AppKey) {
+    pub(super) fn recall(&mut self, key: &AppKey) {
         if self.lives.get(key).is_none_or(|life| life.is_recalled()) {
             return;
         }
-        let recalled = self.records.get(&key.name).cloned().unwrap_or_default();
+        let recalled = self.records.get(&key.name).cloned();
+        let recalled = recalled.unwrap_or_else(|| Recalled {
+            is_lost: self.recorded.contains(key),
+            ..Recalled::default()
+        });
+        self.recorded.remove(key);
         let history = self.histories.remove(key).unwrap_or_default();
         self.step(key, Event::Recalled(recalled, history));
     }
@@ -540,11 +549,22 @@ fn history_of(status: &Value) -> Vec<HistoryView> {
                     .and_then(Value::as_u64)
                     .and_then(|count| usize::try_from(count).ok())
                     .unwrap_or(0),
+                bundle: text("/lockstep/bundle").map(|digest| Digest(digest.to_owned())),
+                bases: bases_of(row.pointer("/lockstep/bases")),
             })
         })
         .collect();
     found.reverse();
     found
+}
+
+/// The commits of other repositories that a deployment was made of.
+fn bases_of(written: Option<&Value>) -> Bases {
+    let rows = written.and_then(Value::as_array);
+    rows.into_iter()
+        .flatten()
+        .filter_map(|row| record::base(&serde_json::from_value(row.clone()).ok()?))
+        .collect()
 }
 
 /// What the server keeps beside the object is not kept here a second time: of 300 Applications it is most.

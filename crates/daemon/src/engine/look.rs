@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lockstep_app::app::{App, AppKey, Base, Bases, RemoteUrl, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_reconcile::view::CommitView;
-use lockstep_reconcile::{Event, Look, Slot, spec_digest};
+use lockstep_reconcile::{Event, Look};
 use lockstep_render::Parsed;
 use lockstep_source::{Refs, Sources};
 
@@ -123,11 +122,8 @@ impl Engine {
             return;
         };
         let uid = app.uid.clone();
-        let asked = self
-            .one_source(&app)
-            .and_then(|(remote, _)| Ok((remote, self.project_of(&app)?)));
-        let (remote, project) = match asked {
-            Ok(found) => found,
+        let errand = match self.errand(key, &app, revision.clone(), pins) {
+            Ok(errand) => errand,
             Err(fault) => {
                 let news = Event::Rendered {
                     turn,
@@ -140,46 +136,21 @@ impl Engine {
             }
         };
         let seen_at = self.now;
-        let errand = Errand {
-            app,
-            remote,
-            revision: revision.clone(),
-            pins,
-            memo: self.memos.get(key).cloned(),
-            project,
-            everywhere: self.config.git.remote_bases,
-            logins: Arc::clone(&self.logins),
-            served: self.cluster.served(),
-            sources: self.sources.clone(),
-            renders: Arc::clone(&self.renders),
-            parsed: self.parsed(),
-            largest_file: usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX),
-        };
         let key = key.clone();
         self.spawn(async move {
             let made = errand.run().await;
             let mut news = Vec::new();
-            let result = made.result.map(|(memo, commit)| {
-                let slot = Slot {
-                    commit: CommitView {
-                        revision: commit.revision,
-                        subject: commit.subject,
-                        author: commit.author,
-                        committed_at: Some(commit.committed_at),
-                    },
-                    desired: Arc::clone(&memo.desired),
-                    kind: memo.kind.clone(),
-                    spec: spec_digest(&memo.spec, &memo.bases),
-                    bases: memo.bases.clone(),
-                    seen_at,
-                    rendered_at: crate::clock::now(),
-                    warnings: memo.warnings.clone(),
-                };
+            let result = made.result.and_then(|(memo, commit)| {
+                // What was to run before or after it is not known: nothing of it is taken.
+                if let Some(fault) = memo.desired.fault() {
+                    return Err(fault);
+                }
+                let slot = memo.slot(commit, seen_at);
                 news.push(News::Rendered {
                     key: key.clone(),
                     memo,
                 });
-                slot
+                Ok(slot)
             });
             news.push(News::App {
                 key,
@@ -193,6 +164,32 @@ impl Engine {
             });
             news
         });
+    }
+
+    /// What it takes to render a commit of an app.
+    pub(super) fn errand(
+        &mut self,
+        key: &AppKey,
+        app: &App,
+        revision: Revision,
+        pins: Bases,
+    ) -> Result<Errand, Fault> {
+        let (remote, _) = self.one_source(app)?;
+        Ok(Errand {
+            project: self.project_of(app)?,
+            app: app.clone(),
+            remote,
+            revision,
+            pins,
+            memo: self.memos.get(key).cloned(),
+            everywhere: self.config.git.remote_bases,
+            logins: Arc::clone(&self.logins),
+            served: self.cluster.served(),
+            sources: self.sources.clone(),
+            renders: Arc::clone(&self.renders),
+            parsed: self.parsed(),
+            largest_file: usize::try_from(self.config.git.limits.file_size.0).unwrap_or(usize::MAX),
+        })
     }
 
     /// Another set of bases wants other remotes to be polled.

@@ -10,6 +10,8 @@ use lockstep_app::{Blame, Fault};
 use lockstep_cluster::{Lookup, Served};
 use lockstep_manifest::{Gvk, Manifest};
 use lockstep_plan::{Desired, prepare};
+use lockstep_reconcile::view::CommitView;
+use lockstep_reconcile::{Slot, spec_digest};
 use lockstep_render::{Facts, Forest, Limits, Need, Parsed, Rendered, Rendering, render_in};
 use lockstep_source::{Commit, Sources};
 use lockstep_tree::{ObjectHash, RelPath, Tree};
@@ -43,6 +45,25 @@ struct Read {
 type Hashes = BTreeMap<RelPath, Option<ObjectHash>>;
 
 impl RenderMemo {
+    /// The commit as it can be applied.
+    pub(super) fn slot(&self, commit: Commit, seen_at: jiff::Timestamp) -> Slot {
+        Slot {
+            commit: CommitView {
+                revision: commit.revision,
+                subject: commit.subject,
+                author: commit.author,
+                committed_at: Some(commit.committed_at),
+            },
+            desired: Arc::clone(&self.desired),
+            kind: self.kind.clone(),
+            spec: spec_digest(&self.spec, &self.bases),
+            bases: self.bases.clone(),
+            seen_at,
+            rendered_at: crate::clock::now(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
     /// Would rendering these trees come to the same?
     fn holds(&self, errand: &Errand, facts: &Facts, forest: &Forest, at: &Bases) -> bool {
         let same_facts = if self.by_revision {
@@ -69,6 +90,15 @@ impl RenderMemo {
                 is_unchanged(&forest.own, &read.own)
                     && read.bases.iter().all(|(base, read)| base_holds(base, read))
             })
+    }
+}
+
+/// Is the kind namespaced, as far as the API server says?
+pub(super) fn scope_in(served: &Served, gvk: &Gvk) -> Option<Scope> {
+    match served.find(gvk) {
+        Lookup::Found(resource) if resource.namespaced => Some(Scope::Namespaced),
+        Lookup::Found(_) => Some(Scope::Cluster),
+        Lookup::NotServed | Lookup::Unknown(_) => None,
     }
 }
 
@@ -253,11 +283,7 @@ impl Errand {
         if !needs.is_empty() {
             return Ok(Attempt::Needs(needs.into_values().collect()));
         }
-        let scopes = |gvk: &Gvk| match self.served.find(gvk) {
-            Lookup::Found(resource) if resource.namespaced => Some(Scope::Namespaced),
-            Lookup::Found(_) => Some(Scope::Cluster),
-            Lookup::NotServed | Lookup::Unknown(_) => None,
-        };
+        let scopes = |gvk: &Gvk| scope_in(&self.served, gvk);
         memo.desired = Arc::new(prepare(app, self.revision.clone(), manifests, &scopes));
         Ok(Attempt::Done(Box::new(memo)))
     }

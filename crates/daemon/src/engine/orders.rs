@@ -1,16 +1,16 @@
 //! What faces ask for.
 
 use lockstep_app::app::AppKey;
-use lockstep_reconcile::{Event, Look, Order, OrderRefused};
+use lockstep_reconcile::{Event, Look, OrderRefused};
 
 use super::Engine;
-use crate::board::{Command, SyncOrder, SyncRefused};
+use crate::board::{Command, Demand, SyncRefused, What};
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Sync(order, reply) => {
-                let answer = self.order(order);
+            Command::Demand(demand, reply) => {
+                let answer = self.demanded(demand);
                 self.publish(); // who asks next finds the operation on the board
                 if reply.send(answer).is_err() {
                     tracing::debug!("nobody waits for the answer to a sync any more");
@@ -25,21 +25,32 @@ impl Engine {
         }
     }
 
-    fn order(&mut self, wanted: SyncOrder) -> Result<String, SyncRefused> {
+    /// Does what somebody asks of an app. Answers with the operation's id; it is empty where there is none.
+    fn demanded(&mut self, demand: Demand) -> Result<String, SyncRefused> {
         if !self.leading {
             return Err(SyncRefused::NotLeading);
         }
-        let key: AppKey = self.key_of(&wanted.app).ok_or(SyncRefused::NotFound)?;
+        let key: AppKey = self.key_of(&demand.app).ok_or(SyncRefused::NotFound)?;
         let mut life = self.lives.remove(&key).ok_or(SyncRefused::NotFound)?;
-        let order = Order {
-            id: None,
-            by: wanted.by,
-            plan: wanted.plan,
-            prune: wanted.prune,
-            revision: wanted.revision,
-            dry_run: wanted.dry_run,
-        };
-        let answer = self.in_world(&key, |world| life.order(order, world));
+        let by = demand.by.as_str();
+        let answer = self.in_world(&key, |world| {
+            let plain = |effects| (String::new(), effects);
+            match demand.what {
+                What::Sync(order) => life.order(*order, world),
+                What::Terminate => life
+                    .terminate(by, world)
+                    .map(plain)
+                    .map_err(OrderRefused::Fault),
+                What::Release => life
+                    .release(by, world)
+                    .map(plain)
+                    .map_err(OrderRefused::Fault),
+                What::Abandon(objects) => life
+                    .abandon(by, &objects, world)
+                    .map(plain)
+                    .map_err(OrderRefused::Fault),
+            }
+        });
         let (answer, effects) = match answer {
             Ok((id, effects)) => (Ok(id), effects),
             Err(OrderRefused::PlanChanged(now)) => (

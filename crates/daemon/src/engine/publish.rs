@@ -10,7 +10,7 @@ use lockstep_app::Fault;
 use lockstep_app::app::AppKey;
 use lockstep_cluster::Extras;
 use lockstep_manifest::Health;
-use lockstep_reconcile::view::{AppView, OperationPhase};
+use lockstep_reconcile::view::{AppView, OperationView};
 use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
 
@@ -120,7 +120,7 @@ impl Publication {
         let runs = view
             .operation
             .as_ref()
-            .is_some_and(|o| o.phase == OperationPhase::Running);
+            .is_some_and(OperationView::is_running);
         let moved = last["sync"]["status"] != wanted["sync"]["status"]
             || last["lockstep"]["state"] != wanted["lockstep"]["state"]
             || last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
@@ -264,7 +264,7 @@ impl Engine {
             }
         }
         let publication = self.publications.entry(key.clone()).or_default();
-        let is_over = operation.phase != OperationPhase::Running;
+        let is_over = !operation.is_running();
         if is_over && publication.counted.as_ref() != Some(&operation.id) {
             publication.counted = Some(operation.id.clone());
             self.metrics

@@ -443,6 +443,7 @@ fn operation(app: &App, now: Now) -> Option<Vec<Fact>> {
     let operation = app.operation.as_ref()?;
     let phase = match operation.phase {
         OperationPhase::Running => "running",
+        OperationPhase::Terminating => "being ended",
         OperationPhase::Succeeded => "succeeded",
         OperationPhase::Failed => "failed",
     };

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use lockstep_app::app::Revision;
+use lockstep_reconcile::Order;
 use lockstep_reconcile::view::AppView;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use super::negotiate::json as as_json;
 use super::problem::Fail;
 use super::sync::{ask, not_leading, settled};
 use super::{Ctx, rest};
-use crate::board::{Board, Command, SyncOrder, SyncRefused};
+use crate::board::{Board, Command, Demand, SyncRefused, What};
 
 /// How long `?refresh=` waits for the comparison that it asked for.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -325,15 +326,18 @@ pub(super) async fn sync(
             .and_then(|list| list.first())
             .map(String::as_str)
     });
-    let order = SyncOrder {
-        app: (view.environment.clone(), view.name.clone()),
-        plan: None,
+    let order = Order {
         prune: Some(request.prune.unwrap_or(false)),
         revision: commit(&view, revision)?,
         dry_run: request.dry_run.unwrap_or(false),
-        by: writer.0,
+        ..Order::by(&writer.0)
     };
-    let operation = ask(&desk, order).await?.map_err(refused)?;
+    let demand = Demand {
+        app: (view.environment.clone(), view.name.clone()),
+        by: writer.0,
+        what: What::Sync(Box::new(order)),
+    };
+    let operation = ask(&desk, demand).await?.map_err(refused)?;
     settled(&desk, |board| board.operations.contains_key(&operation)).await;
     let mut response = as_json(&application(&*find(&desk.board(), &question)?))?;
     if let Some(note) = request.left_to_the_spec()

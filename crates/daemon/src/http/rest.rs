@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 use lockstep_api::app::{AppList, AppSummary, Events, History, Objects};
-use lockstep_api::{OperationPhase, PlanView, State as Word, text};
+use lockstep_api::{PlanView, State as Word, text};
 use lockstep_reconcile::view::{AppView, SyncStatus};
 use serde::{Deserialize, Serialize};
 
@@ -466,7 +466,7 @@ pub(super) async fn operation(
                 .borrow_and_update()
                 .operations
                 .get(&id)
-                .map(|operation| wire::operation(operation).phase != OperationPhase::Running);
+                .map(|operation| !operation.is_running());
             // An unknown operation is waited for as well: the board may be a moment behind the engine's answer.
             if done == Some(true) || boards.changed().await.is_err() {
                 return;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lockstep_api::SyncRequest;
 use lockstep_app::app::Revision;
+use lockstep_reconcile::Order;
 use lockstep_reconcile::view::AppView;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use super::access::Writer;
 use super::negotiate::json;
 use super::problem::Fail;
 use super::{Ctx, rest, wire};
-use crate::board::{Board, Command, SyncOrder, SyncRefused};
+use crate::board::{Board, Command, Demand, SyncRefused, What};
 
 /// How long the engine may take to say yes or no. It decides from memory.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -217,7 +218,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fail> {
     })
 }
 
-fn order(view: &AppView, request: &SyncRequest, by: String) -> Result<SyncOrder, Fail> {
+fn order(view: &AppView, request: &SyncRequest, by: String) -> Result<Demand, Fail> {
     let revision = request
         .revision
         .as_deref()
@@ -250,13 +251,17 @@ fn order(view: &AppView, request: &SyncRequest, by: String) -> Result<SyncOrder,
         ))
         .plan(wire::plan(view)));
     }
-    Ok(SyncOrder {
-        app: (view.environment.clone(), view.name.clone()),
+    let order = Order {
         plan: request.plan.clone(),
         prune: request.prune,
         revision,
         dry_run: request.dry_run,
+        ..Order::by(&by)
+    };
+    Ok(Demand {
+        app: (view.environment.clone(), view.name.clone()),
         by,
+        what: What::Sync(Box::new(order)),
     })
 }
 
@@ -265,9 +270,9 @@ fn words_at(view: &AppView) -> String {
 }
 
 /// Asks the engine, which alone decides.
-pub(super) async fn ask(desk: &Ctx, order: SyncOrder) -> Result<Result<String, SyncRefused>, Fail> {
+pub(super) async fn ask(desk: &Ctx, demand: Demand) -> Result<Result<String, SyncRefused>, Fail> {
     let (answer, answered) = oneshot::channel();
-    desk.command(Command::Sync(order, answer))?;
+    desk.command(Command::Demand(demand, answer))?;
     match tokio::time::timeout(ANSWER, answered).await {
         Ok(Ok(answer)) => Ok(answer),
         // The engine dropped the question or is stuck: either way nobody knows, and asking again is safe with a plan.

@@ -530,6 +530,7 @@ pub(super) fn operation(operation: &OperationView) -> Operation {
         key: key(&operation.app.0, &operation.app.1),
         phase: match operation.phase {
             view::OperationPhase::Running => OperationPhase::Running,
+            view::OperationPhase::Terminating => OperationPhase::Terminating,
             view::OperationPhase::Succeeded => OperationPhase::Succeeded,
             view::OperationPhase::Failed => OperationPhase::Failed,
         },

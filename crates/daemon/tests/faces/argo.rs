@@ -10,7 +10,7 @@ use lockstep_daemon::board::{Command, SyncRefused};
 use serde_json::{Value, json};
 
 use crate::sample;
-use crate::site::{Answer, Site, post};
+use crate::site::{Answer, OfSync as _, Site, post};
 
 const SYNC: &str = "/api/v1/applications/prod-search/sync";
 
@@ -55,7 +55,7 @@ async fn an_unknown_application_is_an_error_in_argo_cds_shape() {
 async fn sync(
     body: &Value,
     answer: Result<String, SyncRefused>,
-) -> (Answer, lockstep_daemon::board::SyncOrder) {
+) -> (Answer, lockstep_daemon::board::Demand) {
     let mut site = Site::new(sample::board());
     site.publish(|board| {
         let mut operation = board
@@ -95,12 +95,13 @@ async fn the_body_of_ci_scripts_begins_a_sync_and_is_answered_with_the_applicati
             .header("warning")
             .contains("syncOptions are taken from spec")
     );
+    let order = order.sync();
     assert_eq!(
         (order.plan, order.prune, order.revision),
         (None, Some(true), None)
     );
     let (_, order) = sync(&json!({}), Ok("op-00000001".to_owned())).await;
-    assert_eq!(order.prune, Some(false));
+    assert_eq!(order.sync().prune, Some(false));
 }
 
 #[tokio::test]

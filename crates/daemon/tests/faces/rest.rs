@@ -12,7 +12,7 @@ use lockstep_reconcile::view::{AppView, OperationPhase, OperationView};
 use serde_json::{Value, json};
 
 use crate::sample;
-use crate::site::{Site, post};
+use crate::site::{OfSync as _, Site, post};
 
 const SYNC: &str = "/api/v1/apps/prod/search/sync";
 
@@ -31,6 +31,8 @@ fn operation(id: &str, phase: OperationPhase) -> OperationView {
         started_at: sample::now(),
         finished_at: None,
         results: Vec::new(),
+        retries: 0,
+        verified: None,
     }
 }
 
@@ -182,11 +184,12 @@ async fn an_approved_plan_is_ordered_and_answered_with_its_operation() {
         "/api/v1/operations/op-00000001"
     );
     assert_eq!(order.app, ("prod".to_owned(), "search".to_owned()));
+    assert_eq!(order.by, "ci");
+    let order = order.sync();
     assert_eq!(
         (order.plan, order.prune, order.dry_run),
         (Some(digest()), Some(true), false)
     );
-    assert_eq!(order.by, "ci");
 }
 
 /// One sync by REST, refused by the engine.

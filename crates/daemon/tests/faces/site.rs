@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use lockstep_daemon::board::{Board, Command, Faces, SyncOrder, SyncRefused};
+use lockstep_daemon::board::{Board, Command, Demand, Faces, SyncRefused, What};
 use lockstep_daemon::http::router_at;
 use lockstep_daemon::metrics::Metrics;
+use lockstep_reconcile::Order;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,21 @@ pub(crate) struct Site {
     pub(crate) publish: watch::Sender<Arc<Board>>,
     pub(crate) orders: mpsc::Receiver<Command>,
     pub(crate) stop: CancellationToken,
+}
+
+/// What a demand is about.
+pub(crate) trait OfSync {
+    /// The sync that is asked for.
+    fn sync(self) -> Order;
+}
+
+impl OfSync for Demand {
+    fn sync(self) -> Order {
+        match self.what {
+            What::Sync(order) => *order,
+            other => panic!("no sync is asked for: {other:?}"),
+        }
+    }
 }
 
 /// An answer, read to its end.
@@ -103,14 +119,14 @@ impl Site {
         self.send(post(path, body)).await
     }
 
-    /// Answers the next order as the engine would, and gives it back.
-    pub(crate) async fn serve(&mut self, answer: Result<String, SyncRefused>) -> SyncOrder {
+    /// Answers the next demand as the engine would, and gives it back.
+    pub(crate) async fn serve(&mut self, answer: Result<String, SyncRefused>) -> Demand {
         match self.orders.recv().await.expect("a command") {
-            Command::Sync(order, reply) => {
+            Command::Demand(demand, reply) => {
                 reply.send(answer).expect("somebody waits");
-                order
+                demand
             }
-            other => panic!("not a sync: {other:?}"),
+            other => panic!("nothing is asked of an app: {other:?}"),
         }
     }
 

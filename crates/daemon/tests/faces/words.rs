@@ -9,8 +9,9 @@ use crate::site::Site;
 /// The texts of the source files of these crates that look like a reason's code.
 fn codes(crates: &[&str]) -> BTreeSet<String> {
     let families = [
-        "access", "apply", "config", "diff", "drift", "health", "held", "lease", "plan", "project",
-        "render", "repo", "stream", "sync", "unknown", "webhook",
+        "abandon", "access", "apply", "bundle", "config", "delete", "diff", "drift", "health",
+        "held", "hook", "lease", "plan", "project", "render", "repo", "rollback", "stream", "sync",
+        "unknown", "webhook",
     ];
     let mut found = BTreeSet::new();
     let mut folders: Vec<PathBuf> = crates

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lockstep_app::app::{App, AppKey, Destination, OnDelete, Retry, Revision, SyncOptions};
@@ -12,8 +13,8 @@ use lockstep_app::project::Scope;
 use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{Digest, GroupKind, Gvk, Health, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::{
-    Desired, DriftClock, Elsewhere, Entry, Facts, Failure, Inventory, KindView, Mode, Observed,
-    Plan, Seen, Step, plan, prepare,
+    Barred, Desired, DriftClock, Elsewhere, Entry, Facts, Failure, Inventory, KindView, Mode,
+    Observed, Plan, Run, Seen, Step, plan, prepare,
 };
 use serde_json::{Value, json};
 
@@ -116,9 +117,13 @@ pub(crate) fn app() -> App {
         options: SyncOptions::default(),
         ignore: Vec::new(),
         retry: Retry::default(),
+        retry_by_hand: Retry::never(),
+        sync_timeout: Duration::from_mins(10),
         history_limit: 10,
         on_delete: OnDelete::Orphan,
         leaving: false,
+        leaving_since: None,
+        deletion_approved: None,
         finalizers: Vec::new(),
         refresh: None,
         skip: false,
@@ -143,6 +148,8 @@ pub(crate) struct Case {
     pub(crate) touched: BTreeSet<ObjectId>,
     pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
     pub(crate) approved: BTreeSet<ObjectId>,
+    pub(crate) run: Option<Run>,
+    pub(crate) barred: Option<Barred>,
     pub(crate) now: Timestamp,
 }
 
@@ -194,6 +201,8 @@ impl Case {
             touched: BTreeSet::new(),
             drift: BTreeMap::new(),
             approved: BTreeSet::new(),
+            run: None,
+            barred: None,
             now: NOW,
         }
     }
@@ -221,14 +230,17 @@ impl Case {
             failures: &self.failures,
             touched: &self.touched,
             drift: &self.drift,
+            namespace_is_as_wanted: true,
+            asked_since: Some(NOW),
             approved: &self.approved,
+            run: self.run.as_ref(),
+            barred: self.barred,
             now: self.now,
         };
-        let desired = (self.mode != Mode::Leave).then_some(&desired);
         plan(
             &self.app,
             self.mode,
-            desired,
+            Some(&desired),
             &self.observed,
             &self.inventory,
             &facts,
@@ -259,8 +271,10 @@ impl Case {
             digest: Some(wanted.digest.clone()),
             seen: Some(answered.clone()),
             wave: wanted.wave,
-            keep: marks::is_prune_off(&wanted.manifest),
-            keep_on_delete: marks::is_delete_off(&wanted.manifest),
+            prune: marks::prune(&wanted.manifest),
+            delete: marks::delete(&wanted.manifest),
+            prune_last: marks::option(&wanted.manifest, "PruneLast") == Some("true"),
+            ..Entry::default()
         };
         self.inventory.entries.insert(wanted.id.clone(), entry);
         self.observed
@@ -317,6 +331,7 @@ impl Case {
                 fault,
                 retry_at,
                 times: 1,
+                refusals: 1,
             },
         );
     }
@@ -338,8 +353,10 @@ pub(crate) fn seen(id: &ObjectId, fingerprint: Digest) -> Seen {
         health: Health::Healthy,
         fact: None,
         terminating: false,
+        going: None,
         protected: false,
         part_of: Some(marks::set_id("argocd", "shop")),
+        hook: None,
     }
 }
 

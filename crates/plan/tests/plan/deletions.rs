@@ -3,6 +3,7 @@
 use lockstep_app::app::OnDelete;
 use lockstep_app::policy::DeletionPolicy;
 use lockstep_app::{Blame, Fault};
+use lockstep_manifest::marks::Deletable;
 use lockstep_manifest::write::Propagation;
 use lockstep_plan::{Action, Failure, KindView, Mode, NOT_OURS};
 
@@ -83,7 +84,7 @@ fn prune_false_keeps_the_object_whoever_says_it() {
     assert_eq!(gone(vec![annotated]).told(), kept);
 
     let mut case = gone(vec![config_map("a")]);
-    case.app.options.no_prune = true;
+    case.app.options.prune = Deletable::No;
     assert_eq!(case.told(), kept);
 
     let mut case = gone(vec![config_map("a")]);
@@ -114,6 +115,7 @@ fn an_object_that_carries_no_mark_is_kept_after_a_fresh_read_said_so() {
         fault,
         retry_at: None,
         times: 1,
+        refusals: 1,
     };
     case.failures.insert(id("ConfigMap shop/a"), failure);
     assert_eq!(

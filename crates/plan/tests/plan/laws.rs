@@ -170,7 +170,7 @@ proptest! {
         if case.mode != Mode::Leave {
             let desired = case.desired();
             expected.extend(desired.objects.iter().map(|wanted| wanted.id.clone()));
-            expected.extend(desired.hooks.keys().cloned());
+            expected.extend(desired.hooks.iter().map(|hook| hook.wanted.id.clone()));
         }
         let mut found = considered(&case.plan(), &expected);
         found.sort();
@@ -314,12 +314,18 @@ fn carry_out(case: &mut Case, plan: &Plan) -> Result<(), TestCaseError> {
                     object.id
                 );
             }
-            Action::Release => {}
+            Action::Release | Action::Run { .. } | Action::LetGo { .. } => {}
             Action::Prune { .. } => {
-                prop_assert!(
-                    plan.steps()
-                        .all(|other| !matches!(other.action, Action::Apply(_)))
-                );
+                // Deletions turn their own waves round: the first of them stands in the lowest.
+                let is_prune =
+                    |step: &&lockstep_plan::Step| matches!(step.action, Action::Prune { .. });
+                let lowest = plan.steps().filter(is_prune).map(|step| step.wave).min();
+                for other in plan.steps() {
+                    prop_assert!(
+                        !matches!(other.action, Action::Apply(_)) || Some(other.wave) > lowest,
+                        "{step} came before {other}"
+                    );
+                }
             }
         }
     }
@@ -337,7 +343,7 @@ fn carry_out(case: &mut Case, plan: &Plan) -> Result<(), TestCaseError> {
                     why: "new".to_owned(),
                 };
             }
-            Action::Apply(_) => {}
+            Action::Apply(_) | Action::Run { .. } | Action::LetGo { .. } => {}
             Action::Prune { .. } | Action::Release => {
                 case.inventory.entries.remove(&step.id);
                 case.observed.objects.remove(&step.id);

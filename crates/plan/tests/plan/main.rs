@@ -2,6 +2,7 @@
 
 mod case;
 mod deletions;
+mod hooks;
 mod laws;
 mod order;
 mod policies;

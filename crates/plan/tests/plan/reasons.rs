@@ -116,48 +116,6 @@ fn an_object_that_another_app_had_first_is_left_to_it() {
 }
 
 #[test]
-fn a_hook_is_held_and_never_applied_as_an_ordinary_object() {
-    let case = Case::new(vec![
-        with(config_map("a"), "argocd.argoproj.io/hook", "PreSync"),
-        with(config_map("b"), "helm.sh/hook", "pre-install"),
-        with(config_map("c"), "helm.sh/hook", "crd-install"),
-    ]);
-    assert_eq!(
-        case.told(),
-        [
-            "+ ConfigMap shop/c: in git, not in the cluster",
-            ". ConfigMap shop/a: held: it is a hook (PreSync), and this version runs no hooks",
-            ". ConfigMap shop/b: held: it is a hook (pre-install), and this version runs no hooks",
-        ]
-    );
-}
-
-#[test]
-fn an_object_that_becomes_a_hook_is_held_and_not_deleted() {
-    let mut case = Case::synced(vec![config_map("a")]);
-    case.git = vec![with(config_map("a"), "argocd.argoproj.io/hook", "PreSync")];
-    assert_eq!(
-        case.told(),
-        [". ConfigMap shop/a: held: it is a hook (PreSync), and this version runs no hooks",]
-    );
-}
-
-#[test]
-fn a_hook_and_an_object_of_one_name_are_one_and_the_last_counts() {
-    let hook = || with(config_map("a"), "argocd.argoproj.io/hook", "PreSync");
-    let case = Case::new(vec![hook(), config_map("a")]);
-    assert_eq!(
-        case.told(),
-        ["+ ConfigMap shop/a: in git, not in the cluster"]
-    );
-    let case = Case::new(vec![config_map("a"), hook()]);
-    assert_eq!(
-        case.told(),
-        [". ConfigMap shop/a: held: it is a hook (PreSync), and this version runs no hooks",]
-    );
-}
-
-#[test]
 fn a_missing_namespace_is_made_when_the_app_asks_for_it() {
     let mut case = Case::new(vec![config_map("a")]);
     case.observed.namespaces.clear();

@@ -1,6 +1,7 @@
 //! Apps and manifests with the shortest words.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lockstep_app::app::{App, AppKey, Destination, OnDelete, Retry, SyncOptions};
 use lockstep_app::policy::{
@@ -49,9 +50,13 @@ pub(crate) fn app(name: &str) -> App {
         options: SyncOptions::default(),
         ignore: Vec::new(),
         retry: Retry::default(),
+        retry_by_hand: Retry::never(),
+        sync_timeout: Duration::from_mins(10),
         history_limit: 10,
         on_delete: OnDelete::Orphan,
         leaving: false,
+        leaving_since: None,
+        deletion_approved: None,
         finalizers: Vec::new(),
         refresh: None,
         skip: false,
@@ -74,12 +79,8 @@ pub(crate) fn leaving(app: App) -> App {
 /// A sync that a person asks for, with the digest of the plan that was seen.
 pub(crate) fn sync(plan: Option<&str>) -> Order {
     Order {
-        id: None,
-        by: "ana".to_owned(),
         plan: plan.map(str::to_owned),
-        prune: None,
-        revision: None,
-        dry_run: false,
+        ..Order::by("ana")
     }
 }
 

@@ -163,7 +163,7 @@ impl Server {
         let Some(stored) = self.objects.get(id).cloned() else {
             return;
         };
-        if stored.stays {
+        if stored.is_kept() {
             if !stored.terminating {
                 self.put(
                     id,
@@ -194,13 +194,29 @@ impl Server {
         }
     }
 
+    /// Our finalizer for hooks comes off.
+    pub(crate) fn let_go(&mut self, id: &ObjectId) {
+        let Some(mut stored) = self.objects.get(id).cloned() else {
+            return;
+        };
+        if !stored.has_our_finalizer() {
+            return;
+        }
+        stored.leaves.remove(FINALIZERS);
+        let goes = stored.terminating && !stored.stays;
+        self.put(id, stored);
+        if goes {
+            self.remove_with_content(id);
+        }
+    }
+
     /// Whoever kept it lets go.
     pub(crate) fn release(&mut self, id: &ObjectId) {
         let Some(stored) = self.objects.get_mut(id) else {
             return;
         };
         stored.stays = false;
-        if stored.terminating {
+        if stored.terminating && !stored.has_our_finalizer() {
             self.remove_with_content(id);
         }
     }
@@ -285,7 +301,20 @@ impl Server {
     }
 }
 
+/// Where our finalizer for hooks stands.
+const FINALIZERS: &str = "/metadata/finalizers";
+
 impl Stored {
+    fn has_our_finalizer(&self) -> bool {
+        self.leaves
+            .get(FINALIZERS)
+            .is_some_and(|all| *all == json!([marks::HOOK_FINALIZER]))
+    }
+
+    fn is_kept(&self) -> bool {
+        self.stays || self.has_our_finalizer()
+    }
+
     fn owned_by(&self, manager: &str) -> Vec<String> {
         let owned = self
             .owners

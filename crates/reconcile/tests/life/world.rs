@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use lockstep_app::app::{App, AppKey, Base, Bases, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
+use lockstep_manifest::{Digest, GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::{Desired, KindView, Seen, Step};
 use lockstep_reconcile::view::{AppView, HistoryView};
 use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused, Recalled};
@@ -77,6 +77,8 @@ pub(crate) struct World {
     /// Every write that was asked for, in words.
     pub(crate) writes: Vec<String>,
     pub(crate) farewells: Vec<AppKey>,
+    /// What was deployed and is stored.
+    pub(crate) bundles: BTreeMap<(AppKey, Digest), lockstep_reconcile::Slot>,
     actors: BTreeMap<AppKey, Actor>,
     apps: BTreeMap<AppKey, Arc<App>>,
     kinds: BTreeMap<GroupKind, KindView>,
@@ -110,6 +112,7 @@ impl World {
             leading: true,
             writes: Vec::new(),
             farewells: Vec::new(),
+            bundles: BTreeMap::new(),
             actors: BTreeMap::new(),
             apps: BTreeMap::new(),
             kinds: BTreeMap::new(),
@@ -208,6 +211,12 @@ impl World {
                     spec: draft.spec.clone(),
                     bases: draft.bases.clone(),
                     entries: draft.entries.clone(),
+                    run: draft.run.clone(),
+                    log: draft.log.clone(),
+                    rollback: draft.rollback.clone(),
+                    bundle: draft.bundle.clone(),
+                    namespace: draft.namespace.clone(),
+                    is_lost: false,
                 });
         self.task([Item::Tell(key.clone(), Event::Recalled(recalled, history))]);
     }

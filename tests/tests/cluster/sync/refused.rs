@@ -163,34 +163,6 @@ async fn in_force(world: &World, denied: &Value) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_with_a_hook_annotation_is_held_and_never_applied() -> Result<()> {
-    let hook = json!({"apiVersion": "batch/v1", "kind": "Job",
-        "metadata": {"name": "migrate", "annotations": {"argocd.argoproj.io/hook": "PreSync"}},
-        "spec": {"template": {"spec": {"restartPolicy": "Never",
-            "containers": [{"name": "main", "image": "registry.example/migrate:1"}]}}}});
-    let world = World::started("hook").await?;
-    let mark = world.mark().await?;
-    push(&world.repository, APP, &[config_map("front", "1"), hook])?;
-    world.kube.create(&world.application(APP, APP)).await?;
-    world.condition(APP, "HookHeldWarning", "migrate").await?;
-    world
-        .object_until("ConfigMap", "front", "being made", |object| {
-            object.is_some()
-        })
-        .await?;
-    super::polled(&world, 2).await?;
-    assert!(world.object("Job", "migrate").await?.is_none());
-    let writes = world.writes_since(mark).await?;
-    assert!(
-        writes.iter().all(|write| write.resource != "jobs"),
-        "{writes:#?}"
-    );
-    let app = world.kube.must(&super::application(&world, APP)).await?;
-    assert_eq!(app["status"]["lockstep"]["state"], "held");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_environment_that_is_not_configured_is_an_error_that_lists_those_that_are() -> Result<()>
 {
     let (world, _) = begun("qa", &[config_map("front", "1")], |app| {

@@ -282,8 +282,69 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "The commit renders to nothing. Deleting everything needs automated.allowEmpty, or a person.",
     ),
     (
-        "held.hook",
-        "An object is a hook; this version does not run hooks, so it is never applied as an ordinary object.",
+        "held.prune_confirm",
+        "Prune=confirm stands on what left git: it waits for a person’s sync, or for argocd.argoproj.io/deletion-approved on the Application.",
+    ),
+    (
+        "held.record_lost",
+        "The record of what the app may have touched was lost. What was found by its marks alone is deleted by a person’s sync only.",
+    ),
+    (
+        "held.rollback",
+        "The app was rolled back and is kept there: drift is put back to it, and a newer commit, a release or its time ends it.",
+    ),
+    (
+        "sync.failed",
+        "A sync of this commit failed. By itself it is not tried again: another commit does, or a person.",
+    ),
+    ("sync.none", "No sync is running, so there is none to end."),
+    (
+        "sync.shared_resource",
+        "FailOnSharedResource=true, and another app has one of the objects: nothing is applied.",
+    ),
+    (
+        "spec.unknown_hook",
+        "A hook annotation says something that nobody knows. The commit is not taken, since what was to run before or after it is not known.",
+    ),
+    (
+        "hook.in_the_way",
+        "An object that is not this app’s stands under the name of a hook, so the hook was not made.",
+    ),
+    (
+        "delete.hook_failed",
+        "A hook of the deletion failed. Nothing more is deleted until somebody syncs, which runs the hooks again.",
+    ),
+    (
+        "delete.hooks_unknown",
+        "The Application says that hooks run when it is deleted, and they are neither stored nor to be had from git.",
+    ),
+    (
+        "rollback.unknown",
+        "The deployment to go back to is not among the last ones.",
+    ),
+    (
+        "rollback.none",
+        "The app was not rolled back, so there is nothing to release.",
+    ),
+    (
+        "rollback.differs",
+        "The commit renders to something else today than what was deployed of it, and what was deployed is not stored in whole.",
+    ),
+    (
+        "abandon.unknown",
+        "The object to give up is not one of this app’s.",
+    ),
+    (
+        "abandon.wanted",
+        "The object to give up is in git, so it would be taken up again at once.",
+    ),
+    (
+        "bundle.too_large",
+        "What was deployed is too large to be stored; going back to it renders the commit again.",
+    ),
+    (
+        "lockstep.broken",
+        "A bug of Lockstep’s stopped this app and no other.",
     ),
     (
         "held.shared",

@@ -45,6 +45,8 @@ fn step(step: &Step, on: Option<&Waiting>) -> PlanStep {
             Action::Apply(_) => StepAction::Apply,
             Action::Prune { .. } => StepAction::Prune,
             Action::Release => StepAction::Release,
+            Action::Run { .. } => StepAction::Run,
+            Action::LetGo { .. } => StepAction::LetGo,
         },
         reason: reason.to_owned(),
         because,
@@ -87,6 +89,8 @@ fn reason(reason: &Reason) -> (&'static str, String) {
         Reason::Gone => ("gone", "is no longer in git".to_owned()),
         Reason::Leaving => ("leaving", "the app is being deleted".to_owned()),
         Reason::TakenOver { by } => ("takenOver", format!("{by} has it in git now")),
+        Reason::Hook(phase) => ("hook", format!("is a {} hook", phase.text())),
+        Reason::HookOver => ("hookOver", "is a hook that has ended".to_owned()),
     }
 }
 
@@ -99,6 +103,17 @@ fn waits_for(on: &Waiting) -> String {
         Waiting::Retry(at) => format!("the next try at {}", at.strftime("%H:%M:%S")),
         Waiting::Others => "every app of the repository to be rendered".to_owned(),
         Waiting::Approval(Asked::Policy) => "a person to let it through".to_owned(),
+        Waiting::Approval(Asked::Confirm) => {
+            "a confirmation: a person's sync, or argocd.argoproj.io/deletion-approved".to_owned()
+        }
+        Waiting::Approval(Asked::Unsure) => {
+            "a person to let it through: its record was lost, its mark is the only witness"
+                .to_owned()
+        }
+        Waiting::Hook(id) => format!("the hook {} to do its work", id.short()),
+        Waiting::Runs => "itself: it runs".to_owned(),
+        Waiting::Barred(_) => "another commit, or a person's sync".to_owned(),
+        Waiting::NotSelected => "another sync: this one is of other objects".to_owned(),
         Waiting::Approval(Asked::Protected) => {
             "a person to let it through: git cannot bring back what it holds".to_owned()
         }
@@ -145,16 +160,15 @@ fn unstepped(why: &Unstepped) -> Option<(&'static str, String)> {
             "unobserved",
             format!("its kind cannot be seen, so nothing of it is deleted: {fault}"),
         ),
-        Unstepped::Hook { text } => (
-            "hook",
-            format!("is a hook ({text}); this version does not run hooks, so it is held"),
-        ),
+        Unstepped::HookSkipped | Unstepped::HookKept => return None,
+        Unstepped::HookRan => ("hookRan", "is a hook that has done its work".to_owned()),
+        Unstepped::HookFailed(why) => ("hookFailed", format!("is a hook that failed: {why}")),
         Unstepped::NotServed(gvk) => (
             "notServed",
             format!("the cluster does not know the kind {gvk}"),
         ),
         Unstepped::Failed(fault) => ("failed", format!("the last try failed: {fault}")),
         Unstepped::Refused(fault) => ("refused", format!("the project does not allow it: {fault}")),
-        Unstepped::Terminating => ("terminating", "is being deleted".to_owned()),
+        Unstepped::Terminating(going) => ("terminating", going.to_string()),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lockstep_app::project::Scope;
 use lockstep_manifest::fields::Writer;
+use lockstep_manifest::marks::HookPhase;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::yaml::{Limits, read_objects};
 use lockstep_manifest::{Gvk, Health, Place, Uid};
@@ -75,7 +76,11 @@ pub(crate) fn failing() -> AppView {
             version: "v1".to_owned(),
             status: "SyncFailed",
             message: "spec.selector: field is immutable".to_owned(),
+            phase: HookPhase::Sync,
+            hook: None,
         }],
+        retries: 0,
+        verified: None,
     });
     app
 }
@@ -199,6 +204,7 @@ pub(crate) fn held() -> AppView {
         id: id(kind, name),
         action,
         reason,
+        phase: HookPhase::Sync,
         wave: 0,
         changes,
     };

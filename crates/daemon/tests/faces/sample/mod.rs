@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lockstep_app::app::Bases;
 use lockstep_app::app::Revision;
 use lockstep_app::config::{Access, Config, Environment, Environments};
 use lockstep_app::policy::{DecidedBy, Policy, PruneBudget};
@@ -165,6 +166,8 @@ pub(crate) fn app(env: &str, name: &str) -> AppView {
                 deployed_at: at("13:59:23"),
                 by: "automated".to_owned(),
                 objects: 4,
+                bundle: None,
+                bases: Bases::new(),
             },
             HistoryView {
                 id: 46,
@@ -178,8 +181,12 @@ pub(crate) fn app(env: &str, name: &str) -> AppView {
                 deployed_at: at("09:14:00"),
                 by: "bas".to_owned(),
                 objects: 1,
+                bundle: None,
+                bases: Bases::new(),
             },
         ]),
+        log: VecDeque::new(),
+        rollback: None,
         events: VecDeque::from([
             event("13:59:23", "Healthy: 6 of 6 pods ready.", "cluster"),
             event("13:58:19", "Applied 4 objects, 0 conflicts.", "lockstep"),

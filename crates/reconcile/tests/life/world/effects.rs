@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockstep_app::app::{AppKey, Base, Bases, Revision};
+use lockstep_app::lower::is_of_deletion_hooks;
 use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
-use lockstep_plan::{Action, KindView, Reason, Seen, Step, Wanted, prepare};
+use lockstep_plan::hook::leftover;
+use lockstep_plan::{Action, Entry, KindView, Leftover, Reason, Seen, Step, Wanted, prepare};
 use lockstep_reconcile::view::CommitView;
 use lockstep_reconcile::{Effect, Event, Outcome, Slot, spec_digest};
 
@@ -105,7 +107,48 @@ impl World {
                 let wake = self.wakes.entry(key.clone()).or_insert(at);
                 *wake = (*wake).min(at);
             }
-            Effect::Farewell => {
+            Effect::Recover {
+                turn,
+                revision,
+                bases,
+                bundle,
+            } => {
+                let stored = bundle.and_then(|bundle| self.bundles.get(&(key.clone(), bundle)));
+                let result = match stored {
+                    Some(slot) => Ok(slot.clone()),
+                    None => self.slot(key, &revision, bases),
+                };
+                self.task([Item::Tell(key.clone(), Event::Recovered { turn, result })]);
+            }
+            Effect::Store { slot, keep, .. } => {
+                let bundle = slot.desired.digest();
+                self.bundles
+                    .retain(|(of, bundle), _| of != key || keep.contains(bundle));
+                self.bundles.insert((key.clone(), bundle.clone()), *slot);
+                let result = Ok(());
+                self.task([Item::Tell(key.clone(), Event::Stored { bundle, result })]);
+            }
+            Effect::Guard(finalizers) => {
+                let mut app = self.apps[key].as_ref().clone();
+                app.finalizers.retain(|known| !is_of_deletion_hooks(known));
+                app.finalizers.extend(finalizers);
+                self.specify(app);
+            }
+            Effect::Find => {
+                let found = self.server.marked(key).into_iter().map(|id| {
+                    let live = self.server.live(&id).expect("it is marked");
+                    let entry = Entry {
+                        uid: live.uid(),
+                        version: "v1".to_owned(),
+                        by_mark_alone: true,
+                        ..Entry::default()
+                    };
+                    (id, entry)
+                });
+                let found = found.collect();
+                self.task([Item::Tell(key.clone(), Event::Found(found))]);
+            }
+            Effect::Farewell(_) => {
                 let left: Vec<ObjectId> = self.server.marked(key);
                 let kept = |id: &&ObjectId| id.kind != "CustomResourceDefinition";
                 assert_eq!(
@@ -146,6 +189,17 @@ impl World {
                         Some(uid),
                         "{step} goes by another uid than the record's"
                     );
+                }
+                Action::Run { hook, .. } => {
+                    let run = record.run.as_ref().expect("a hook belongs to a run");
+                    let hook = run.run.hooks.get(&(hook.phase, step.id.clone()));
+                    assert!(hook.is_some(), "{step} is not on record");
+                }
+                Action::LetGo { .. } => {
+                    let run = record.run.as_ref().expect("a hook belongs to a run");
+                    let mut hooks = run.run.hooks.iter();
+                    let over = hooks.any(|((_, id), hook)| *id == step.id && hook.state.is_over());
+                    assert!(over, "{step} before it is written down what became of it");
                 }
                 Action::Release => {}
             }
@@ -204,7 +258,11 @@ impl World {
                         changes: Vec::new(),
                     }
                 }
-                Err(why) => Outcome::Failed(Fault::new(Blame::Environment, "apply.not_found", why)),
+                Err(why) => Outcome::Failed(Fault::new(
+                    Blame::Environment,
+                    "apply.namespace_missing",
+                    why,
+                )),
             },
             Action::Prune { uid, .. } => {
                 let Some(live) = self.server.live(&step.id) else {
@@ -225,11 +283,47 @@ impl World {
                         why: "it carries no mark of this app".to_owned(),
                     };
                 }
+                self.server.let_go(&step.id);
                 self.server.delete(&step.id);
                 if self.server.objects.contains_key(&step.id) {
                     Outcome::Deleting
                 } else {
                     Outcome::Absent
+                }
+            }
+            Action::Run { hook, runs_in } => {
+                let set = marks::set_id(&key.namespace, &key.name);
+                let live = self.server.live(&step.id);
+                let stands = live.map(|live| leftover(&live, runs_in, &set, ""));
+                match stands {
+                    Some(Leftover::Foreign(why)) => return Outcome::NotOurs { why },
+                    Some(Leftover::Earlier) => {
+                        self.server.let_go(&step.id);
+                        self.server.delete(&step.id);
+                        return Outcome::Deleting;
+                    }
+                    Some(Leftover::Itself) | None => {}
+                }
+                match self.server.apply(&hook.body(runs_in, &step.id)) {
+                    Ok(live) => Outcome::Applied {
+                        seen: Seen::of(&live, &[]).expect("the server says uid and version"),
+                        changes: Vec::new(),
+                    },
+                    Err(why) => Outcome::Failed(Fault::new(
+                        Blame::Environment,
+                        "apply.namespace_missing",
+                        why,
+                    )),
+                }
+            }
+            Action::LetGo { .. } => {
+                self.server.let_go(&step.id);
+                match self.server.live(&step.id) {
+                    Some(live) => Outcome::Applied {
+                        seen: Seen::of(&live, &[]).expect("the server says uid and version"),
+                        changes: Vec::new(),
+                    },
+                    None => Outcome::Absent,
                 }
             }
             Action::Release => Outcome::Released,
