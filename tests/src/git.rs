@@ -49,6 +49,11 @@ impl Repository {
         &self.work
     }
 
+    /// The folder that is served.
+    pub fn bare(&self) -> &Path {
+        &self.bare
+    }
+
     /// Writes a file, without committing it.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         let file = self.work.join(path);

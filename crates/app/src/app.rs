@@ -242,6 +242,10 @@ pub enum OnDelete {
 
 /// A sync that somebody asked for: Argo CD's top-level `operation`, or our own REST call.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent switches, as Argo CD has them"
+)]
 pub struct RequestedSync {
     /// Who asked, as far as known.
     pub by: String,

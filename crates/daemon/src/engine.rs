@@ -520,7 +520,7 @@ impl Engine {
             } => self.render(key, turn, revision, bases),
             Effect::Observe(kinds) => self.observe(kinds),
             Effect::Discover => self.discover(),
-            Effect::Claim { turn, draft } => self.claim(key, turn, draft),
+            Effect::Claim { turn, draft } => self.claim(key, turn, *draft),
             Effect::Apply { turn, steps } => self.apply(key, turn, steps),
             Effect::Probe { plan, steps } => self.probe(key, plan, steps),
             Effect::Measure(asked) => self.measure(key, asked),

@@ -125,10 +125,6 @@ impl std::str::FromStr for HookPhase {
 
 /// When a hook that has run is deleted, by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, as Argo CD has them"
-)]
 pub struct HookDelete {
     /// Before it runs again.
     pub before_creation: bool,

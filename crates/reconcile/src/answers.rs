@@ -237,9 +237,9 @@ impl Life {
             }
             // The one of an earlier run goes; the watch says when it is gone, and the clock asks where none does.
             Outcome::Deleting => {
-                let hooks = self.run.iter_mut().map(|run| &mut run.at.hooks);
+                let mut hooks = self.run.iter_mut().map(|run| &mut run.at.hooks);
                 let key = (hook.phase, id.clone());
-                if let Some(known) = hooks.filter_map(|hooks| hooks.get_mut(&key)).next() {
+                if let Some(known) = hooks.find_map(|hooks| hooks.get_mut(&key)) {
                     known.not_before = now.checked_add(LEFTOVER_ASKED).ok();
                 }
             }

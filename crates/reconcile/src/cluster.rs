@@ -232,7 +232,7 @@ impl Life {
             self.phase = Phase::Starting; // the answer, or the time, wakes us
             return;
         }
-        let draft = self.draft(Some(made), revision);
+        let draft = Box::new(self.draft(Some(made), revision));
         effects.push(Effect::Claim {
             turn: self.turn,
             draft,
@@ -394,7 +394,7 @@ impl Life {
         if due > world.now {
             effects.push(Effect::WakeAt(due));
         } else if !self.record.noting {
-            let draft = self.draft(None, None);
+            let draft = Box::new(self.draft(None, None));
             self.record.noting = true;
             effects.push(Effect::Claim { turn: NOTE, draft });
         }

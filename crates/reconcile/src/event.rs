@@ -209,7 +209,7 @@ pub enum Event {
     /// Its project may allow something else now.
     Permitted,
     /// What stands in the record, and in the Application's status about earlier syncs.
-    Recalled(Recalled, Vec<HistoryView>),
+    Recalled(Box<Recalled>, Vec<HistoryView>),
     /// Look again.
     Poke(Look),
     /// Git answered.
@@ -346,7 +346,7 @@ pub enum Effect {
         /// Answer with this turn.
         turn: u64,
         /// What is to stand in it.
-        draft: RecordDraft,
+        draft: Box<RecordDraft>,
     },
     /// Carry out these steps.
     Apply {

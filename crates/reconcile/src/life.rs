@@ -336,7 +336,7 @@ impl Life {
                 }
             }
             Event::Recalled(recalled, history) => {
-                self.recalled(recalled, history, &mut effects);
+                self.recalled(*recalled, history, &mut effects);
             }
             Event::Poke(Look::Source) => self.look_again = true,
             Event::Poke(Look::Cluster) | Event::Tick => {}

@@ -221,7 +221,7 @@ impl Life {
             .clone()
             .filter(|wanted| Some(wanted) != to.as_ref())
         {
-            return self.to_other_revision(order, wanted, &app, now, effects);
+            return self.go_to_revision(order, wanted, &app, now, effects);
         }
         if self.next.is_some() && app.policy.new_commit == NewCommitPolicy::Hold && !order.dry_run {
             return Err(OrderRefused::Fault(
@@ -331,7 +331,7 @@ impl Life {
     }
 
     /// A commit that the target does not name, where no newer one would be applied by itself the next moment.
-    fn to_other_revision(
+    fn go_to_revision(
         &mut self,
         order: Order,
         wanted: Revision,

@@ -246,16 +246,13 @@ impl Life {
         }
         let failures = self.failures.values();
         let mut failures = failures.filter(|failure| failure.fault.code != NOT_OURS);
-        let message = match failures.next() {
-            Some(failure) => format!(
-                "one or more objects failed to apply, reason: {}",
-                failure.fault.message
-            ),
-            None => {
-                let stuck = made.unstepped.iter().find(|(_, why)| why.is_stuck());
-                let why = stuck.map_or_else(String::new, |(id, why)| format!("{id}: {why}"));
-                format!("one or more synchronization tasks completed unsuccessfully, reason: {why}")
-            }
+        let message = if let Some(failure) = failures.next() {
+            let why = &failure.fault.message;
+            format!("one or more objects failed to apply, reason: {why}")
+        } else {
+            let stuck = made.unstepped.iter().find(|(_, why)| why.is_stuck());
+            let why = stuck.map_or_else(String::new, |(id, why)| format!("{id}: {why}"));
+            format!("one or more synchronization tasks completed unsuccessfully, reason: {why}")
         };
         let message = match run.operation.retries {
             0 => message,

@@ -99,15 +99,6 @@ fn ours(view: &AppView) -> Value {
     if let Some(live) = &view.live {
         ours.insert("liveRevision".to_owned(), json!(live.revision.as_str()));
     }
-    let verified = view.operation.as_ref().and_then(|o| o.verified.as_ref());
-    if let Some(verified) = verified {
-        let verified = match verified {
-            Verified::Pending => json!({"state": "Pending"}),
-            Verified::Yes(at) => json!({"state": "Verified", "at": seconds(*at)}),
-            Verified::No(why) => json!({"state": "NotVerified", "message": why}),
-        };
-        ours.insert("verified".to_owned(), verified);
-    }
     if let Some(rollback) = &view.rollback {
         let until = match rollback.until {
             Until::NewerCommit => "newer-commit".to_owned(),
@@ -255,6 +246,7 @@ fn operation_state(operation: &OperationView, source: &Value) -> Value {
         "message": operation.message,
         "startedAt": seconds(operation.started_at),
         "retryCount": Some(operation.retries).filter(|times| *times > 0),
+        "lockstep": {"id": operation.id, "verified": operation.verified.as_ref().map(verified)},
         "finishedAt": operation.finished_at.map(seconds),
         "syncResult": {
             "revision": revision.unwrap_or_default(), "source": source, "resources": results,
@@ -284,6 +276,15 @@ fn history<'a>(entries: impl Iterator<Item = &'a HistoryView>, source: &Value) -
         Value::Null
     } else {
         Value::Array(rows)
+    }
+}
+
+/// Argo CD's `Succeeded` is said when everything is applied; whether it became healthy is said here.
+fn verified(verified: &Verified) -> Value {
+    match verified {
+        Verified::Pending => json!({"state": "Pending"}),
+        Verified::Yes(at) => json!({"state": "Verified", "at": seconds(*at)}),
+        Verified::No(why) => json!({"state": "NotVerified", "message": why}),
     }
 }
 

@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use lockstep_app::Blame;
 use lockstep_manifest::health::worst;
 use lockstep_manifest::{Health, marks};
-use lockstep_plan::{Asked, Barred, NOT_OURS, Unstepped};
+use lockstep_plan::{Asked, Barred, NOT_OURS, Unstepped, Waiting};
 
 use crate::event::Until;
 use crate::life::{Hold, Life, Phase};
 use crate::view::{SyncStatus, Why, Word};
 
-fn why_of(code: &str, text: String, next: Option<String>) -> Option<Why> {
+fn why_of(code: &str, text: String, next: Option<String>) -> Why {
     let code = code.to_owned();
-    Some(Why { code, text, next })
+    Why { code, text, next }
 }
 
 impl Life {
@@ -31,7 +31,7 @@ impl Life {
     }
 
     pub(crate) fn word_and_why(&self) -> (Word, Option<Why>) {
-        let why = why_of;
+        let why = |code: &str, text: String, next: Option<String>| Some(why_of(code, text, next));
         let sync = self.command("sync");
         if let Some(fault) = self.spec_faults.first() {
             return (
@@ -39,10 +39,9 @@ impl Life {
                 why(&fault.code, fault.message.clone(), fault.hint.clone()),
             );
         }
-        if let Phase::Leaving(_) | Phase::Gone = self.phase {
-            let left = self.inventory.entries.len();
-            let text = format!("being deleted: {left} objects left");
-            return (Word::Syncing, why("leaving", text, None));
+        let leaves = self.app.as_ref().is_some_and(|app| app.leaving);
+        if leaves && !matches!(self.phase, Phase::Holding(_) | Phase::Resting) {
+            return (Word::Syncing, why("leaving", self.what_is_left(), None));
         }
         if let Some(fault) = &self.source_fault {
             let text = format!("frozen, nothing is applied or deleted: {fault}");
@@ -215,7 +214,7 @@ impl Life {
                 let next = fault.hint.clone().or(sync);
                 return (
                     Word::Failing,
-                    why_of(&fault.code, fault.message.clone(), next),
+                    Some(why_of(&fault.code, fault.message.clone(), next)),
                 );
             }
             Hold::Skip => (
@@ -245,6 +244,23 @@ impl Life {
                 next,
             }),
         )
+    }
+
+    /// How far a deletion is, and what it waits for.
+    fn what_is_left(&self) -> String {
+        let left = self.inventory.entries.len();
+        let waits = match &self.phase {
+            Phase::Leaving(plan) => {
+                let going = plan.unstepped.iter();
+                let going = going.filter(|(_, why)| matches!(why, Unstepped::Terminating(_)));
+                let going = going.map(|(id, why)| format!("{id} {why}")).next();
+                let hook = plan.waiting.iter().find(|(_, on)| *on == Waiting::Runs);
+                going.or_else(|| hook.map(|(step, _)| format!("hook {} runs", step.id)))
+            }
+            _ => None,
+        };
+        let waits = waits.map_or_else(String::new, |waits| format!("; {waits}"));
+        format!("being deleted: {left} objects left{waits}")
     }
 
     fn why_rolled_back(&self) -> String {

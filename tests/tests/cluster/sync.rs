@@ -1,13 +1,15 @@
 //! Commits become objects, and objects stay what git says: on a real API server, each test in its own namespaces.
 //!
 //! Reading order: `basics` is the life of an object, `drift` what others do to it, `order` what waits for what,
-//! `refused` what the API server does not take, `source` git on its bad days, `bases` other repositories that a
+//! `hooks` what runs once in a sync, `refused` what the API server does not take, `source` git on its bad days, `bases` other repositories that a
 //! kustomization names, `claims` whose an object is.
 
 mod bases;
 mod basics;
 mod claims;
 mod drift;
+mod hooks;
+mod kept;
 mod order;
 mod refused;
 mod source;
@@ -193,7 +195,7 @@ fn of_objects(mut writes: Vec<Request>) -> Vec<Request> {
     writes.retain(|write| {
         !matches!(
             write.resource.as_str(),
-            "applications" | "records" | "appprojects" | "events"
+            "applications" | "records" | "bundles" | "appprojects" | "events"
         )
     });
     writes

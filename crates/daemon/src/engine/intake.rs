@@ -388,7 +388,7 @@ impl Engine {
         });
         self.recorded.remove(key);
         let history = self.histories.remove(key).unwrap_or_default();
-        self.step(key, Event::Recalled(recalled, history));
+        self.step(key, Event::Recalled(Box::new(recalled), history));
     }
 
     /// Somebody else wrote the record: reads it again.
@@ -424,7 +424,7 @@ impl Engine {
                 return;
             }
         };
-        self.step(key, Event::Recalled(recalled, Vec::new()));
+        self.step(key, Event::Recalled(Box::new(recalled), Vec::new()));
     }
 
     pub(super) fn configured(&mut self, result: Result<Arc<lockstep_app::config::Config>, Fault>) {

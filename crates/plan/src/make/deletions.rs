@@ -13,6 +13,9 @@ use crate::order::namespace_id;
 use crate::seen::{Entry, KindView};
 use crate::step::{Action, Asked, Reason, Step, Unstepped, Waiting};
 
+/// The last phase there is.
+const AFTER_ALL: HookPhase = HookPhase::SyncFail;
+
 impl Making<'_> {
     /// Everything of the inventory that is not wanted: one place in the plan for each.
     pub(super) fn deletions(&mut self) {
@@ -196,7 +199,7 @@ impl Making<'_> {
         let planned = self.steps.iter();
         let planned = planned.chain(self.waiting.iter().map(|(step, _)| step));
         let mut waves: BTreeMap<ObjectId, i32> = planned
-            .filter(|step| is_prune(step) && !step.phase.is_of_deletion())
+            .filter(|step| is_prune(step) && step.phase != AFTER_ALL)
             .map(|step| (step.id.clone(), step.wave))
             .collect();
         for (id, entry) in &self.inventory.entries {
@@ -256,12 +259,8 @@ impl Making<'_> {
                 propagation,
             },
             reason,
-            // The hooks of a deletion go when it is done.
-            phase: if is_hook {
-                HookPhase::PostDelete
-            } else {
-                HookPhase::Sync
-            },
+            // The hooks of a deletion go when the last of them has done its work.
+            phase: if is_hook { AFTER_ALL } else { HookPhase::Sync },
             wave: entry.wave,
             changes: Vec::new(),
         }

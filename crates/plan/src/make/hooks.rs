@@ -119,6 +119,9 @@ impl Making<'_> {
             .is_some_and(|f| f.digest.is_none());
         let seen = self.observed.objects.get(id).filter(|_| !has_failed);
         let seen = seen.filter(|seen| run.is_of(hook.phase, seen))?;
+        if self.mode == Mode::Leave {
+            return None; // with the app it is deleted, which takes the finalizer off as well
+        }
         let (gvk, uid) = (hook.wanted.gvk.clone(), seen.uid.clone());
         let is_kept = seen.hook.as_ref().is_some_and(|hook| hook.kept);
         let action = if hook.goes(state, run.course) && !seen.terminating {

@@ -37,7 +37,7 @@ enum Item {
     Watched(GroupKind, Said),
     Namespaces(BTreeSet<String>),
     Ready(ObjectId),
-    Claim(AppKey, u64, lockstep_reconcile::RecordDraft),
+    Claim(AppKey, u64, Box<lockstep_reconcile::RecordDraft>),
     /// With the uid of the object that was seen when it was asked for.
     Step(AppKey, u64, Step, Option<Uid>),
 }
@@ -218,7 +218,10 @@ impl World {
                     namespace: draft.namespace.clone(),
                     is_lost: false,
                 });
-        self.task([Item::Tell(key.clone(), Event::Recalled(recalled, history))]);
+        self.task([Item::Tell(
+            key.clone(),
+            Event::Recalled(Box::new(recalled), history),
+        )]);
     }
 
     pub(crate) fn order(&mut self, key: &AppKey, order: Order) -> Result<String, OrderRefused> {

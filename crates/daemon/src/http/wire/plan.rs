@@ -141,7 +141,7 @@ fn left_alone(plan: &Plan) -> Vec<LeftAlone> {
 /// Why nothing is done, where that needs saying.
 fn unstepped(why: &Unstepped) -> Option<(&'static str, String)> {
     Some(match why {
-        Unstepped::InSync => return None,
+        Unstepped::InSync | Unstepped::HookSkipped | Unstepped::HookKept => return None,
         Unstepped::Drifted => (
             "drifted",
             "differs from git, and policy leaves it".to_owned(),
@@ -160,7 +160,6 @@ fn unstepped(why: &Unstepped) -> Option<(&'static str, String)> {
             "unobserved",
             format!("its kind cannot be seen, so nothing of it is deleted: {fault}"),
         ),
-        Unstepped::HookSkipped | Unstepped::HookKept => return None,
         Unstepped::HookRan => ("hookRan", "is a hook that has done its work".to_owned()),
         Unstepped::HookFailed(why) => ("hookFailed", format!("is a hook that failed: {why}")),
         Unstepped::NotServed(gvk) => (
