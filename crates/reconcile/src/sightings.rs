@@ -17,13 +17,21 @@ impl Life {
     pub(crate) fn saw(
         &mut self,
         id: &ObjectId,
-        seen: Seen,
+        mut seen: Seen,
         live: Arc<Manifest>,
         now: Timestamp,
     ) -> bool {
         let old = self.observed.objects.get(id);
         if old.is_some_and(|old| seen.resource_version <= old.resource_version) {
             return false;
+        }
+        // Nothing that is being deleted stops being so: the watch is behind what the server answered us, and it would
+        // be deleted a second time.
+        if let Some(old) = old.filter(|old| old.terminating && old.uid == seen.uid)
+            && !seen.terminating
+        {
+            seen.terminating = true;
+            seen.going.clone_from(&old.going);
         }
         let matters = old.is_none_or(|old| {
             old.fingerprint != seen.fingerprint

@@ -407,6 +407,41 @@ fn a_namespace_that_is_being_deleted_is_waited_for_without_hammering_it() {
 }
 
 #[test]
+fn what_the_watch_says_late_does_not_have_an_object_deleted_twice() {
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        let (shop, slow) = (key("shop"), id("ConfigMap shop/b"));
+        world.push(&shop, vec![config_map("a", "1"), config_map("b", "1")]);
+        world.specify(app("shop"));
+        world.settle(30);
+        world
+            .server
+            .objects
+            .get_mut(&slow)
+            .expect("it is there")
+            .stays = true;
+        world.push(&shop, vec![config_map("a", "1")]);
+        world.poke(Look::Source);
+        let gone = "shop - ConfigMap shop/b: no longer in git".to_owned();
+        while !world.writes.contains(&gone) {
+            world.turn();
+        }
+        // It happens before the deletion; the watch may say so after the deletion was answered.
+        world
+            .server
+            .edit(&slow, "/metadata/labels/theirs", json!("x"));
+        world.settle(60);
+        assert_eq!(
+            world.writes.iter().filter(|write| **write == gone).count(),
+            1
+        );
+        world.server.release(&slow);
+        world.settle(60);
+        assert_eq!(world.view(&shop).word, Word::Synced);
+    }
+}
+
+#[test]
 fn an_app_without_the_finalizer_leaves_everything_standing() {
     let (mut world, shop) = at_rest(app("shop"), vec![config_map("a", "1")]);
     let mut going = leaving(app("shop"));

@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) refuses: BTreeMap<ObjectId, Blame>,
     /// What happens to the next record writes: true is written all the same, and not answered.
     pub(crate) record_faults: VecDeque<bool>,
+    /// The uids of objects whose deletion the server took from us.
+    deleted: BTreeSet<Uid>,
     /// Kinds whose watch is broken.
     pub(crate) unseen: BTreeSet<GroupKind>,
     pub(crate) leading: bool,
@@ -108,6 +110,7 @@ impl World {
             never_ready: BTreeSet::new(),
             refuses: BTreeMap::new(),
             record_faults: VecDeque::new(),
+            deleted: BTreeSet::new(),
             unseen: BTreeSet::new(),
             leading: true,
             writes: Vec::new(),

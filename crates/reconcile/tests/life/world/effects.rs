@@ -283,8 +283,7 @@ impl World {
                         why: "it carries no mark of this app".to_owned(),
                     };
                 }
-                self.server.let_go(&step.id);
-                self.server.delete(&step.id);
+                self.delete_once(step);
                 if self.server.objects.contains_key(&step.id) {
                     Outcome::Deleting
                 } else {
@@ -298,8 +297,7 @@ impl World {
                 match stands {
                     Some(Leftover::Foreign(why)) => return Outcome::NotOurs { why },
                     Some(Leftover::Earlier) => {
-                        self.server.let_go(&step.id);
-                        self.server.delete(&step.id);
+                        self.delete_once(step);
                         return Outcome::Deleting;
                     }
                     Some(Leftover::Itself) | None => {}
@@ -327,6 +325,16 @@ impl World {
                 }
             }
             Action::Release => Outcome::Released,
+        }
+    }
+
+    /// The server takes a deletion from us, of each object once.
+    fn delete_once(&mut self, step: &Step) {
+        self.server.let_go(&step.id);
+        if let Some(live) = self.server.objects.get(&step.id) {
+            let is_first = self.deleted.insert(live.uid.clone());
+            assert!(is_first, "{step} is deleted twice");
+            self.server.delete(&step.id);
         }
     }
 
