@@ -218,7 +218,7 @@ fn let_go(world: &mut World, key: &AppKey) {
 }
 
 /// Git and cluster say the same, the plan is empty, and the word is Synced.
-fn assert_converged(world: &mut World, key: &AppKey, wanted: &[Manifest]) {
+pub(crate) fn assert_converged(world: &mut World, key: &AppKey, wanted: &[Manifest]) {
     let view = world.view(key);
     assert_eq!((view.word, view.why.clone()), (Word::Synced, None));
     assert_eq!(world.life(key).phase(), &Phase::Resting);
@@ -238,7 +238,7 @@ fn assert_converged(world: &mut World, key: &AppKey, wanted: &[Manifest]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn when_faults_stop_cluster_and_git_say_the_same_and_a_restart_then_writes_nothing(

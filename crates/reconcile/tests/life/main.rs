@@ -2,11 +2,12 @@
 //!
 //! `world` drives; `paths` and `drift` are the main stories, one sentence each, `bases` those of commits that name
 //! other repositories; `laws` are what no order of deliveries, no crash
-//! and no loss may break.
+//! and no loss may break; `kills` is one life, ended and begun again wherever that can hurt.
 
 mod apps;
 mod bases;
 mod drift;
+mod kills;
 mod laws;
 mod paths;
 mod server;

@@ -20,7 +20,7 @@ pub(crate) enum Said {
 }
 
 /// One object: what it holds, and who owns which leaves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stored {
     leaves: BTreeMap<String, Value>,
     owners: BTreeMap<String, Vec<String>>,
@@ -31,6 +31,8 @@ pub(crate) struct Stored {
     pub(crate) terminating: bool,
     /// Somebody's finalizer keeps it after its deletion.
     pub(crate) stays: bool,
+    /// How it was last said.
+    live: Option<Manifest>,
 }
 
 /// The server.
@@ -40,13 +42,15 @@ pub(crate) struct Server {
     pub(crate) records: BTreeMap<AppKey, (u64, RecordDraft)>,
     /// What every watch has to say and has not said yet.
     pub(crate) events: Vec<(GroupKind, Said)>,
+    /// Whatever is made has somebody's finalizer, who lets go of it some time after its deletion.
+    pub(crate) finalizers: bool,
     version: u64,
     uids: u64,
 }
 
 impl Server {
     pub(crate) fn live(&self, id: &ObjectId) -> Option<Manifest> {
-        self.objects.get(id).map(|stored| stored.manifest(id))
+        self.objects.get(id)?.live.clone()
     }
 
     /// Does the server serve the kind: built in, or defined?
@@ -83,7 +87,7 @@ impl Server {
             .get(&id)
             .cloned()
             .unwrap_or_else(|| self.blank());
-        let before = stored.clone();
+        let before = (stored.leaves.clone(), stored.owners.clone());
         let ours: Vec<String> = stored.owned_by(MANAGER);
         for path in ours {
             if !wanted.contains_key(&path) {
@@ -100,7 +104,8 @@ impl Server {
             }
             stored.leaves.insert(path, value);
         }
-        if !self.objects.contains_key(&id) || stored != before {
+        let changes = (&before.0, &before.1) != (&stored.leaves, &stored.owners);
+        if changes || !self.objects.contains_key(&id) {
             self.put(&id, stored);
         }
         Ok(self.live(&id).expect("it was put on the line above"))
@@ -240,10 +245,8 @@ impl Server {
     pub(crate) fn marked(&self, key: &AppKey) -> Vec<ObjectId> {
         let set = marks::set_id(&key.namespace, &key.name);
         let path = pointer::join("/metadata/labels", marks::PART_OF);
-        let all = self
-            .objects
-            .iter()
-            .filter(|(_, stored)| stored.leaves.get(&path) == Some(&json!(set)));
+        let mark = |stored: &Stored| stored.leaves.get(&path).and_then(Value::as_str) == Some(&set);
+        let all = self.objects.iter().filter(|(_, stored)| mark(stored));
         all.map(|(id, _)| id.clone()).collect()
     }
 
@@ -274,7 +277,8 @@ impl Server {
             version: 0,
             generation: 1,
             terminating: false,
-            stays: false,
+            stays: self.finalizers,
+            live: None,
         }
     }
 
@@ -286,6 +290,7 @@ impl Server {
             stored.generation += 1;
         }
         let live = stored.manifest(id);
+        stored.live = Some(live.clone());
         self.objects.insert(id.clone(), stored);
         self.events.push((id.group_kind(), Said::Is(live)));
     }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use lockstep_app::app::{App, AppKey, Base, Bases, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_manifest::{Digest, GroupKind, Manifest, ObjectId, Uid, marks};
-use lockstep_plan::{Desired, KindView, Seen, Step};
+use lockstep_manifest::{Digest, GroupKind, Manifest, ObjectId, Uid};
+use lockstep_plan::{Desired, KindView, Step};
 use lockstep_reconcile::view::{AppView, HistoryView};
 use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused, Recalled};
 
 use crate::server::{Said, Server};
 
 mod effects;
+mod watches;
 
 /// More turns than any story here needs; reaching it means that something runs in a circle.
 const TURNS: usize = 4000;
@@ -37,6 +38,7 @@ enum Item {
     Watched(GroupKind, Said),
     Namespaces(BTreeSet<String>),
     Ready(ObjectId),
+    LetGo(ObjectId),
     Claim(AppKey, u64, Box<lockstep_reconcile::RecordDraft>),
     /// With the uid of the object that was seen when it was asked for.
     Step(AppKey, u64, Step, Option<Uid>),
@@ -71,6 +73,8 @@ pub(crate) struct World {
     pub(crate) refuses: BTreeMap<ObjectId, Blame>,
     /// What happens to the next record writes: true is written all the same, and not answered.
     pub(crate) record_faults: VecDeque<bool>,
+    /// When the process is killed: after so many turns, each counted from the kill before.
+    pub(crate) kills: VecDeque<usize>,
     /// The uids of objects whose deletion the server took from us.
     deleted: BTreeSet<Uid>,
     /// Kinds whose watch is broken.
@@ -110,6 +114,7 @@ impl World {
             never_ready: BTreeSet::new(),
             refuses: BTreeMap::new(),
             record_faults: VecDeque::new(),
+            kills: VecDeque::new(),
             deleted: BTreeSet::new(),
             unseen: BTreeSet::new(),
             leading: true,
@@ -256,21 +261,6 @@ impl World {
         &self.actors.get(key).expect("the app is there").life
     }
 
-    /// Makes a watch end, or begin anew with a list.
-    pub(crate) fn watch(&mut self, kind: &GroupKind, works: bool) {
-        if works && self.unseen.remove(kind) {
-            self.watched.remove(kind);
-            self.lanes.remove(&Lane::Kind(kind.clone()));
-            self.observe(kind);
-        } else if !works && self.watched.contains(kind) {
-            self.unseen.insert(kind.clone());
-            self.lanes.remove(&Lane::Kind(kind.clone()));
-            let fault = Fault::new(Blame::Environment, "unknown.cluster", "the watch broke");
-            self.kinds.insert(kind.clone(), KindView::Unobserved(fault));
-            self.poke(Look::Cluster);
-        }
-    }
-
     /// Delivers or does one thing; false when there is nothing.
     pub(crate) fn turn(&mut self) -> bool {
         self.spread_events();
@@ -292,7 +282,19 @@ impl World {
             self.take(&lane, item);
         }
         self.check();
+        self.be_killed_in_time();
         true
+    }
+
+    fn be_killed_in_time(&mut self) {
+        match self.kills.front_mut() {
+            Some(0) => {
+                self.kills.pop_front();
+                self.restart();
+            }
+            Some(turns) => *turns -= 1,
+            None => {}
+        }
     }
 
     /// Goes on until nothing is under way; the clock moves only to `until`.
@@ -360,26 +362,6 @@ impl World {
         }
     }
 
-    fn spread_events(&mut self) {
-        for (kind, said) in std::mem::take(&mut self.server.events) {
-            if let Said::Is(live) = &said {
-                let id = live.id();
-                let is_slow = matches!(&*id.kind, "Deployment" | "CustomResourceDefinition");
-                if is_slow && !self.never_ready.contains(&id.name) {
-                    self.lane(Lane::Controllers).push_back(Item::Ready(id));
-                }
-            }
-            if kind.is("", "Namespace") {
-                let now = self.server.namespaces();
-                self.lane(Lane::Namespaces).push_back(Item::Namespaces(now));
-            }
-            if self.watched.contains(&kind) && !self.unseen.contains(&kind) {
-                let item = Item::Watched(kind.clone(), said);
-                self.lane(Lane::Kind(kind)).push_back(item);
-            }
-        }
-    }
-
     fn take(&mut self, lane: &Lane, item: Item) {
         match item {
             Item::Tell(key, event) => {
@@ -398,6 +380,7 @@ impl World {
                 self.poke(Look::Cluster);
             }
             Item::Ready(id) => self.server.is_ready(&id, true),
+            Item::LetGo(id) => self.server.release(&id),
             Item::Claim(key, turn, draft) => {
                 let fault = self.record_faults.pop_front();
                 let written = (fault != Some(false)).then(|| self.server.claim(&key, &draft));
@@ -436,80 +419,6 @@ impl World {
                 };
                 self.lane(lane.clone()).push_front(Item::Tell(key, event));
             }
-        }
-    }
-
-    fn watched_said(&mut self, kind: &GroupKind, said: Said) {
-        match said {
-            Said::Is(live) => self.saw(live),
-            Said::Deleted(live) => {
-                let id = live.id();
-                let version = live
-                    .resource_version()
-                    .and_then(|v| v.parse().ok())
-                    .unwrap_or(u64::MAX);
-                let by_mark = self.marked_by(&live);
-                let told: BTreeSet<AppKey> = by_mark
-                    .into_iter()
-                    .chain(self.owners.get(&id).cloned())
-                    .collect();
-                for key in told {
-                    let uid = live.uid();
-                    self.feed(
-                        &key,
-                        Event::Gone {
-                            id: id.clone(),
-                            uid,
-                            resource_version: version,
-                        },
-                    );
-                }
-            }
-            Said::Complete { listed } => {
-                self.kinds.insert(kind.clone(), KindView::Observed);
-                let mut missing = Vec::new();
-                for (key, actor) in &self.actors {
-                    for id in actor.life.observed().objects.keys() {
-                        if id.group_kind() == *kind
-                            && !listed.contains(id)
-                            && !self.server.objects.contains_key(id)
-                        {
-                            missing.push((key.clone(), id.clone()));
-                        }
-                    }
-                }
-                for (key, id) in missing {
-                    self.feed(
-                        &key,
-                        Event::Gone {
-                            id,
-                            uid: None,
-                            resource_version: u64::MAX,
-                        },
-                    );
-                }
-                self.poke(Look::Cluster);
-            }
-        }
-    }
-
-    fn marked_by(&self, live: &Manifest) -> Option<AppKey> {
-        let set = live.label(marks::PART_OF)?;
-        let mut keys = self.actors.keys();
-        keys.find(|key| marks::set_id(&key.namespace, &key.name) == set)
-            .cloned()
-    }
-
-    fn saw(&mut self, live: Manifest) {
-        let Some(key) = self.marked_by(&live) else {
-            return;
-        };
-        let id = live.id();
-        let ignored = self.life(&key).ignored(&id);
-        if let Some(seen) = Seen::of(&live, &ignored) {
-            let event = Event::Saw(id, seen, Arc::new(live));
-            self.old_news.push((key.clone(), event.clone()));
-            self.feed(&key, event);
         }
     }
 

@@ -12,7 +12,7 @@ use lockstep_plan::{Action, Entry, KindView, Leftover, Reason, Seen, Step, Wante
 use lockstep_reconcile::view::CommitView;
 use lockstep_reconcile::{Effect, Event, Outcome, Slot, spec_digest};
 
-use super::{Item, Lane, World};
+use super::{Item, World};
 
 impl World {
     pub(super) fn perform(&mut self, key: &AppKey, effect: Effect) {
@@ -212,14 +212,19 @@ impl World {
         }
         let done = Item::Tell(key.clone(), Event::FrontDone { turn });
         let observed = self.life(key).observed();
-        let items: Vec<Item> = steps
+        let mut items: Vec<Item> = steps
             .into_iter()
             .map(|step| {
                 let uid = observed.objects.get(&step.id).map(|seen| seen.uid.clone());
                 Item::Step(key.clone(), turn, step, uid)
             })
-            .chain([done.clone()])
             .collect();
+        // All of them are under way at the same time: which of them a kill leaves undone is anybody's guess.
+        for last in (1..items.len()).rev() {
+            let other = self.pick(last + 1);
+            items.swap(last, other);
+        }
+        items.push(done);
         self.task(items);
         self.old_news.push((
             key.clone(),
@@ -403,26 +408,6 @@ impl World {
             rendered_at: self.now,
             warnings: Vec::new(),
         })
-    }
-
-    pub(super) fn observe(&mut self, kind: &GroupKind) {
-        if !self.server.serves(kind) {
-            self.kinds.insert(kind.clone(), KindView::NotServed);
-            self.poke_later();
-        } else if self.watched.insert(kind.clone()) {
-            let said = self.server.list(kind);
-            let items = said
-                .into_iter()
-                .map(|said| Item::Watched(kind.clone(), said));
-            let items: Vec<Item> = items.collect();
-            self.lane(Lane::Kind(kind.clone())).extend(items);
-        }
-    }
-
-    fn poke_later(&mut self) {
-        for key in self.actors.keys() {
-            self.wakes.insert(key.clone(), self.now);
-        }
     }
 
     fn tell_once(&mut self, key: &AppKey, event: Event) {

@@ -1,0 +1,138 @@
+//! One life, killed wherever that can hurt: the scenario of `tests/tests/cluster/life/kills.rs` without a cluster.
+//!
+//! An interleaving is a seed, which orders all deliveries, and the turns at which git moves on, somebody interferes, and
+//! the process is killed. What must hold at every turn is the world's to check: the record names whatever is there,
+//! nothing is deleted twice, and nothing by another uid than the record's.
+//!
+//! Each of the two laws is tried with 50,000 interleavings. Undisturbed, the scenario is some 80 deliveries: a kill can
+//! come after any of them, and two kills in some 3,000 ways. A life is killed one and a half times on average, so that
+//! each kill is tried hundreds of times and each pair about ten times, each time in another order of deliveries. A law
+//! that is broken prints the shortest interleaving that proptest found; told again, it goes the same way.
+
+use lockstep_app::app::AppKey;
+use lockstep_manifest::Manifest;
+use lockstep_reconcile::Look;
+use proptest::prelude::*;
+use proptest::test_runner::RngAlgorithm;
+use serde_json::json;
+
+use crate::apps::{app, config_map, deployment, id, key, leaving, wave};
+use crate::laws::assert_converged;
+use crate::world::World;
+
+/// How many lives each law is tried with.
+const LIVES: u32 = 50_000;
+
+/// When things happen.
+#[derive(Clone, Debug)]
+struct Interleaving {
+    /// Orders the deliveries.
+    seed: u64,
+    /// After how many turns each act but the first begins; what came before it may be under way still.
+    acts: [usize; 5],
+    /// After how many turns the process is killed, each counted from the kill before.
+    kills: Vec<usize>,
+    /// What becomes of the first writes of the record: true is written, and the answer is lost.
+    records: Vec<bool>,
+    /// Are deletions slow?
+    finalizers: bool,
+}
+
+fn interleaving() -> impl Strategy<Value = Interleaving> {
+    let turns = || prop_oneof![0..8_usize, 0..60_usize];
+    let acts = [turns(), turns(), turns(), turns(), turns()];
+    let kills = prop::collection::vec(turns(), 0..6);
+    let records = prop::collection::vec(any::<bool>(), 0..2);
+    let all = (any::<u64>(), acts, kills, records, any::<bool>());
+    all.prop_map(|(seed, acts, kills, records, finalizers)| Interleaving {
+        seed,
+        acts,
+        kills,
+        records,
+        finalizers,
+    })
+}
+
+/// The world of an interleaving, with the app that is going to be killed in it.
+fn begin(how: &Interleaving) -> (World, AppKey) {
+    let mut world = World::new(how.seed);
+    world.kills.extend(&how.kills);
+    world.record_faults.extend(&how.records);
+    world.server.finalizers = how.finalizers;
+    (world, key("shop"))
+}
+
+fn go_on(world: &mut World, turns: usize) {
+    for _ in 0..turns {
+        world.turn();
+    }
+}
+
+fn push(world: &mut World, key: &AppKey, manifests: &[Manifest]) {
+    world.push(key, manifests.to_vec());
+    world.poke(Look::Source);
+}
+
+/// Creates in two waves, updates, prunes, and puts back what somebody edits or deletes by hand. Answers with what git
+/// says at the end.
+fn tell(world: &mut World, shop: &AppKey, how: &Interleaving) -> Vec<Manifest> {
+    let (a, b, web) = ("shop/a", "shop/b", "shop/web");
+    let last = |value| wave(config_map("shop/last", value), 1);
+    let [update, prune, edit, delete, _] = how.acts;
+    let first = [
+        config_map(a, "1"),
+        config_map(b, "1"),
+        deployment(web, "1"),
+        last("1"),
+    ];
+    push(world, shop, &first);
+    world.specify(app("shop"));
+    go_on(world, update);
+    let second = [
+        config_map(a, "2"),
+        config_map(b, "1"),
+        deployment(web, "2"),
+        last("1"),
+    ];
+    push(world, shop, &second);
+    go_on(world, prune);
+    let third = [config_map(a, "2"), deployment(web, "2"), last("2")];
+    push(world, shop, &third);
+    go_on(world, edit);
+    let by_hand = json!("hand");
+    world
+        .server
+        .edit(&id("ConfigMap shop/a"), "/data/a", by_hand);
+    go_on(world, delete);
+    world.server.delete(&id("ConfigMap shop/last"));
+    third.to_vec()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: LIVES,
+        rng_algorithm: RngAlgorithm::XorShift, // in a build without optimisation it is a tenth of the time
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn an_app_that_is_killed_anywhere_comes_to_what_git_says(how in interleaving()) {
+        let (mut world, shop) = begin(&how);
+        let git = tell(&mut world, &shop, &how);
+        world.settle(3600);
+        assert_converged(&mut world, &shop, &git);
+    }
+
+    #[test]
+    fn an_app_that_is_killed_anywhere_while_it_leaves_leaves_nothing(how in interleaving()) {
+        let (mut world, shop) = begin(&how);
+        tell(&mut world, &shop, &how);
+        let [.., leave] = how.acts;
+        go_on(&mut world, leave);
+        world.specify(leaving(app("shop")));
+        world.settle(3600);
+        prop_assert!(world.farewells.contains(&shop), "it never left: {:?}", world.life(&shop).phase());
+        prop_assert_eq!(world.server.marked(&shop), []);
+    }
+}
