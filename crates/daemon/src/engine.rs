@@ -11,6 +11,7 @@ mod make;
 mod orders;
 mod past;
 mod publish;
+mod strays;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -41,6 +42,7 @@ use crate::metrics::Metrics;
 use kinds::Kinds;
 use make::RenderMemo;
 use publish::{Publication, Sending};
+use strays::Strays;
 use turns::Turns;
 
 /// News that wait for the engine. A relist of 40,000 objects comes in faster than it is read, and then waits in the
@@ -147,7 +149,7 @@ pub(crate) struct Engine {
     written: BTreeMap<AppKey, Arc<Manifest>>,
     names: BTreeMap<AppKey, App>,
     by_set: HashMap<String, AppKey>,
-    strays: HashMap<String, BTreeMap<ObjectId, Arc<Manifest>>>,
+    strays: Strays,
     records: BTreeMap<String, Recalled>,
     projects: BTreeMap<String, Arc<Project>>,
     bad_projects: BTreeMap<String, Fault>,
@@ -222,7 +224,7 @@ impl Engine {
             written: BTreeMap::new(),
             names: BTreeMap::new(),
             by_set: HashMap::new(),
-            strays: HashMap::new(),
+            strays: Strays::default(),
             records: BTreeMap::new(),
             projects: BTreeMap::new(),
             bad_projects: BTreeMap::new(),

@@ -233,8 +233,9 @@ pub enum Event {
         /// What it wants, or why it is not known.
         result: Result<Slot, Fault>,
     },
-    /// A live object of ours was seen. The object itself comes along for the drift ledger.
-    Saw(ObjectId, Seen, Arc<Manifest>),
+    /// A live object of ours was seen. The object itself comes along for the drift ledger; none when it was seen
+    /// before its Application was, and nobody knew that it would be asked for.
+    Saw(ObjectId, Seen, Option<Arc<Manifest>>),
     /// A live object was seen to be gone, or to carry our mark no longer.
     Gone {
         /// Which.

@@ -200,7 +200,7 @@ pub struct Life {
     pub(crate) drift: BTreeMap<ObjectId, DriftClock>,
     pub(crate) drift_live: BTreeMap<ObjectId, Arc<Manifest>>,
     /// What was seen before the first rendering, which says what of it counts.
-    pub(crate) early: BTreeMap<ObjectId, Arc<Manifest>>,
+    pub(crate) early: BTreeMap<ObjectId, Option<Arc<Manifest>>>,
     /// Whose fingerprints may be of other rules than those of now, and of which of them the server is being asked.
     pub(crate) doubtful: BTreeSet<ObjectId>,
     pub(crate) measuring: BTreeSet<ObjectId>,

@@ -18,7 +18,7 @@ impl Life {
         &mut self,
         id: &ObjectId,
         mut seen: Seen,
-        live: Arc<Manifest>,
+        live: Option<Arc<Manifest>>,
         now: Timestamp,
     ) -> bool {
         let old = self.observed.objects.get(id);
@@ -50,10 +50,10 @@ impl Life {
         }
         self.observed.objects.insert(id.clone(), seen);
         if self.enforced.is_none() && self.next.is_none() {
-            self.early.insert(id.clone(), Arc::clone(&live));
+            self.early.insert(id.clone(), live.clone());
         }
         if matters {
-            self.clock_drift(id, Some(live), now);
+            self.clock_drift(id, live, now);
         }
         matters
     }
@@ -125,20 +125,26 @@ impl Life {
     }
 
     /// Measures what was seen before the first rendering by what that says is ignored: the watch may be another app's,
-    /// and quicker than git.
+    /// and quicker than git. What is not at hand any more is for the server to measure.
     pub(crate) fn measure_early(&mut self) {
         if self.enforced.is_none() && self.next.is_none() {
             return;
         }
         for (id, live) in std::mem::take(&mut self.early) {
             let ignored = self.ignored(&id);
-            let Some(seen) = Seen::of(&live, &ignored).filter(|_| !ignored.is_empty()) else {
+            let known = self.observed.objects.get_mut(&id);
+            let Some(known) = known.filter(|_| !ignored.is_empty()) else {
                 continue;
             };
-            if let Some(known) = self.observed.objects.get_mut(&id)
-                && known.resource_version == seen.resource_version
-            {
-                known.fingerprint = seen.fingerprint;
+            match live.and_then(|live| Seen::of(&live, &ignored)) {
+                Some(seen) if seen.resource_version == known.resource_version => {
+                    known.fingerprint = seen.fingerprint;
+                }
+                Some(_) => {}
+                None => {
+                    known.fingerprint = None;
+                    self.doubtful.insert(id);
+                }
             }
         }
     }

@@ -210,9 +210,9 @@ impl Engine {
         if is_new && self.read.contains(&Feed::Records) {
             self.recall(&key);
         }
-        if is_new && let Some(strays) = self.strays.remove(&Self::set_of(&key)) {
-            for (id, live) in strays {
-                self.saw(&id, live);
+        if is_new {
+            for (id, seen) in self.strays.take(&Self::set_of(&key)) {
+                self.step(&key, Event::Saw(id, seen, None));
             }
         }
     }

@@ -130,16 +130,16 @@ impl Engine {
                 listed.insert(id.clone());
             }
         }
-        self.saw(&id, Arc::new(live));
+        self.saw(&id, live);
     }
 
     /// Tells the app whose mark the object carries.
-    pub(super) fn saw(&mut self, id: &ObjectId, live: Arc<Manifest>) {
-        let Some(set) = live.label(marks::PART_OF).map(str::to_owned) else {
+    fn saw(&mut self, id: &ObjectId, live: Manifest) {
+        let Some(set) = live.label(marks::PART_OF) else {
             return;
         };
-        let Some(key) = self.by_set.get(&set).cloned() else {
-            self.strays.entry(set).or_default().insert(id.clone(), live);
+        let Some(key) = self.by_set.get(set).cloned() else {
+            self.strays.put(set, id, &live);
             return;
         };
         let ignored = self
@@ -148,7 +148,7 @@ impl Engine {
             .map(|life| life.ignored(id))
             .unwrap_or_default();
         if let Some(seen) = Seen::of(&live, &ignored) {
-            self.step(&key, Event::Saw(id.clone(), seen, live));
+            self.step(&key, Event::Saw(id.clone(), seen, Some(Arc::new(live))));
         }
     }
 
@@ -175,9 +175,7 @@ impl Engine {
                 self.step(&key, event);
             }
         }
-        for strays in self.strays.values_mut() {
-            strays.remove(&id);
-        }
+        self.strays.drop_one(&id);
     }
 
     /// The list is complete: what we knew and it did not say is gone, unless we made it after the list was taken.
@@ -190,6 +188,7 @@ impl Engine {
             self.poke_users_of(kind);
             return;
         };
+        self.strays.keep_listed(kind, &listed);
         let mut missing = Vec::new();
         for (key, life) in &self.lives {
             for id in life.observed().objects.keys() {
@@ -239,7 +238,7 @@ impl Engine {
             .as_ref()
             .is_some_and(|live| live.label(marks::PART_OF).is_some());
         match live {
-            Some(live) if marked => self.saw(id, Arc::new(*live)),
+            Some(live) if marked => self.saw(id, *live),
             _ => {
                 if let Some(key) = self.owners.get(id).cloned() {
                     let event = Event::Gone {

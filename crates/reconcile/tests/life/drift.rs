@@ -165,3 +165,33 @@ fn what_a_watch_of_another_app_says_before_the_first_rendering_is_measured_by_wh
         assert_eq!(world.writes, [] as [&str; 0], "seed {seed}");
     }
 }
+
+#[test]
+fn what_was_seen_before_its_application_was_is_measured_by_what_is_ignored() {
+    let mut tolerant = app("shop");
+    tolerant.ignore = vec![Ignore {
+        group: String::new(),
+        kind: "ConfigMap".to_owned(),
+        namespace: String::new(),
+        name: String::new(),
+        json_pointers: vec!["/data/a".to_owned()],
+    }];
+    for seed in 1..40 {
+        let mut world = World::new(seed);
+        let (shop, till) = (key("shop"), key("till"));
+        world.push(&shop, vec![config_map("a", "1"), config_map("b", "1")]);
+        world.push(&till, vec![config_map("c", "1")]);
+        world.specify(tolerant.clone());
+        world.specify(app("till"));
+        world.settle(30);
+        let theirs = (id("ConfigMap shop/a"), "/data/a");
+        world.server.edit(&theirs.0, theirs.1, json!("theirs"));
+        world.settle(30);
+        world.writes.clear();
+        world.watches_forget = true;
+        world.restart();
+        world.settle(30);
+        assert_eq!(world.writes, [] as [&str; 0], "seed {seed}");
+        assert_eq!(world.view(&shop).word, Word::Synced, "seed {seed}");
+    }
+}

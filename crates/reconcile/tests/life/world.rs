@@ -80,6 +80,7 @@ pub(crate) struct World {
     /// Kinds whose watch is broken.
     pub(crate) unseen: BTreeSet<GroupKind>,
     pub(crate) leading: bool,
+    pub(crate) watches_forget: bool,
     /// Every write that was asked for, in words.
     pub(crate) writes: Vec<String>,
     pub(crate) farewells: Vec<AppKey>,
@@ -118,6 +119,7 @@ impl World {
             deleted: BTreeSet::new(),
             unseen: BTreeSet::new(),
             leading: true,
+            watches_forget: false,
             writes: Vec::new(),
             farewells: Vec::new(),
             bundles: BTreeMap::new(),

@@ -10,7 +10,7 @@ use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::hook::leftover;
 use lockstep_plan::{Action, Entry, KindView, Leftover, Reason, Seen, Step, Wanted, prepare};
 use lockstep_reconcile::view::CommitView;
-use lockstep_reconcile::{Effect, Event, Outcome, Slot, spec_digest};
+use lockstep_reconcile::{Effect, Event, Measured, Outcome, Slot, spec_digest};
 
 use super::{Item, World};
 
@@ -96,7 +96,7 @@ impl World {
             Effect::Measure(asked) => {
                 let found = asked
                     .iter()
-                    .map(|wanted| (wanted.id.clone(), None))
+                    .map(|wanted| (wanted.id.clone(), self.measure(wanted)))
                     .collect();
                 self.task([Item::Tell(key.clone(), Event::Measured(found))]);
             }
@@ -161,6 +161,17 @@ impl World {
             }
             Effect::Heard => {}
         }
+    }
+
+    /// What is live, and what a dry run of the same apply answers.
+    fn measure(&self, wanted: &Wanted) -> Option<Measured> {
+        let live = self.server.live(&wanted.id)?;
+        let answered = self.server.clone().apply(&self.body(wanted)).ok()?;
+        Some(Measured {
+            digest: wanted.digest.clone(),
+            seen: Seen::of(&live, &wanted.ignored)?,
+            answered: Seen::of(&answered, &wanted.ignored)?.fingerprint,
+        })
     }
 
     /// A front is about to be carried out: was everything written down that has to be?

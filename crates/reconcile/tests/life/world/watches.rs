@@ -141,7 +141,7 @@ impl World {
         let id = live.id();
         let ignored = self.life(&key).ignored(&id);
         if let Some(seen) = Seen::of(&live, &ignored) {
-            let event = Event::Saw(id, seen, Arc::new(live));
+            let event = Event::Saw(id, seen, (!self.watches_forget).then(|| Arc::new(live)));
             self.old_news.push((key.clone(), event.clone()));
             self.feed(&key, event);
         }
