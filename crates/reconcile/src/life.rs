@@ -229,6 +229,8 @@ pub struct Life {
     pub(crate) ledger: BTreeMap<ObjectId, DriftObject>,
     pub(crate) live: Option<CommitView>,
     pub(crate) last_operation: Option<OperationView>,
+    /// What was only tried since: nothing of it was done.
+    pub(crate) tried: Option<OperationView>,
     pub(crate) history: VecDeque<HistoryView>,
     pub(crate) log: VecDeque<LogView>,
     pub(crate) events: VecDeque<EventView>,
@@ -300,6 +302,7 @@ impl Life {
             ledger: BTreeMap::new(),
             live: None,
             last_operation: None,
+            tried: None,
             history: VecDeque::new(),
             log: VecDeque::new(),
             events: VecDeque::new(),
@@ -387,7 +390,7 @@ impl Life {
             }
             Event::Probed { plan, changes } => self.probed(&plan, changes),
             Event::Measured(found) => self.measured(found, world.now),
-            Event::Recovered { turn, result } => self.recovered(turn, result, world.now),
+            Event::Recovered { turn, result } => self.recovered(turn, result, world),
             Event::Stored { bundle, result } => {
                 self.stored(&bundle, result, world.now, &mut effects);
             }

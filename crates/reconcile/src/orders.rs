@@ -133,7 +133,7 @@ impl Life {
         world: &World<'_>,
     ) -> Result<(String, Vec<Effect>), OrderRefused> {
         let mut effects = Vec::new();
-        let id = self.accept(order, world.now, &mut effects)?;
+        let id = self.accept(order, world, &mut effects)?;
         self.think(world, &mut effects);
         self.refresh_word(world.now);
         Ok((id, effects))
@@ -148,7 +148,7 @@ impl Life {
             self.heard = self.app.as_ref().and_then(|app| app.requested.clone());
             effects.push(Effect::Heard);
             let by = order.by.clone();
-            if let Err(refused) = self.accept(order, world.now, effects) {
+            if let Err(refused) = self.accept(order, world, effects) {
                 let why = match refused {
                     OrderRefused::PlanChanged(_) => "the plan has changed".to_owned(),
                     OrderRefused::Running(id) => {
@@ -164,15 +164,20 @@ impl Life {
     fn accept(
         &mut self,
         order: Order,
-        now: Timestamp,
+        world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<String, OrderRefused> {
+        let now = world.now;
         let leaves = self.app.as_ref().is_some_and(|app| app.leaving);
         let fault = self.spec_faults.first().or(self.source_fault.as_ref());
         if let Some(fault) = fault.filter(|_| !leaves) {
             return Err(OrderRefused::Fault(fault.clone()));
         }
-        let brings = self.recovering.as_ref().and(self.last_operation.as_ref());
+        let brought = self.tried.iter().chain(&self.last_operation);
+        let brings = self
+            .recovering
+            .as_ref()
+            .and(brought.into_iter().find(|o| o.is_running()));
         let running = self.run.as_ref().map(|run| &run.operation).or(brings);
         if let Some(operation) = running.filter(|_| !leaves) {
             return Err(OrderRefused::Running(operation.id.clone()));
@@ -251,15 +256,7 @@ impl Life {
         }
         let id = order.id.clone().unwrap_or_else(|| self.operation_id(now));
         if order.dry_run {
-            let message = self
-                .shown
-                .as_ref()
-                .map_or_else(|| "nothing to do".to_owned(), |plan| plan.summary());
-            let mut operation = self.operation(id.clone(), &order.by, now);
-            operation.phase = OperationPhase::Succeeded;
-            operation.message = message;
-            operation.finished_at = Some(now);
-            self.last_operation = Some(operation);
+            self.try_out(&order, id.clone(), None, &app, world);
             return Ok(id);
         }
         let deletions = self.deletions_shown(&order, may_delete);
@@ -339,7 +336,7 @@ impl Life {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<String, OrderRefused> {
-        if app.policy.new_commit == NewCommitPolicy::Apply {
+        if app.policy.new_commit == NewCommitPolicy::Apply && !order.dry_run {
             let fault = Fault::new(
                 Blame::User,
                 "sync.other_revision",
@@ -375,6 +372,7 @@ impl Life {
             results: Vec::new(),
             retries: 0,
             verified: None,
+            dry_run: false,
         }
     }
 

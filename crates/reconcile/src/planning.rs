@@ -25,7 +25,7 @@ impl Life {
         self.plan_for(app, mode, desired, world, false)
     }
 
-    fn plan_for(
+    pub(crate) fn plan_for(
         &mut self,
         app: &App,
         mode: Mode,

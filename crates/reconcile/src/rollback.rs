@@ -79,7 +79,12 @@ impl Life {
         let mut operation = self.operation(id.clone(), &order.by, now);
         operation.revision = Some(revision.clone());
         operation.message = format!("brings {}", revision.short());
-        self.last_operation = Some(operation);
+        if order.dry_run {
+            operation.dry_run = true;
+            self.tried = Some(operation);
+        } else {
+            self.last_operation = Some(operation);
+        }
         let purpose = Purpose::Order(Box::new(order), rollback.map(Box::new), id);
         self.recover(purpose, revision, bases, bundle, effects);
     }
@@ -132,17 +137,23 @@ impl Life {
         true
     }
 
-    pub(crate) fn recovered(&mut self, turn: u64, result: Result<Slot, Fault>, now: Timestamp) {
+    pub(crate) fn recovered(&mut self, turn: u64, result: Result<Slot, Fault>, world: &World<'_>) {
+        let now = world.now;
         let Some(recovering) = self.recovering.take_if(|known| known.turn == turn) else {
             return;
         };
         match (recovering.purpose, result) {
+            (Purpose::Order(order, _, id), Ok(slot)) if order.dry_run => {
+                if let Some(app) = self.app.clone() {
+                    self.try_out(&order, id, Some(&slot), &app, world);
+                }
+            }
             (Purpose::Order(order, rollback, id), Ok(slot)) => {
                 self.go_to(slot, *order, rollback.map(|rollback| *rollback), id, now);
             }
             (Purpose::Order(.., id), Err(fault)) => {
                 self.note(now, "lockstep", format!("cannot go there: {fault}"));
-                if let Some(operation) = self.last_operation.as_mut().filter(|o| o.id == id) {
+                if let Some(operation) = self.operation_mut(&id) {
                     operation.phase = OperationPhase::Failed;
                     operation.message = fault.to_string();
                     operation.finished_at = Some(now);

@@ -75,6 +75,7 @@ impl Life {
         self.touched.clear();
         self.heals.clear();
         self.attempt = None;
+        self.tried = None;
         let app = self.app.as_ref();
         let retry = app.map(|app| {
             if by == "automated" {

@@ -169,6 +169,7 @@ impl Life {
                 .run
                 .as_ref()
                 .map(|run| run.operation.clone())
+                .or_else(|| self.tried.clone())
                 .or_else(|| self.last_operation.clone()),
             compared_at: self.compared_at,
             images: self

@@ -241,7 +241,13 @@ fn operation_state(operation: &OperationView, source: &Value) -> Value {
         })
         .collect();
     json!({
-        "operation": {"sync": {"revision": revision, "prune": true}, "initiatedBy": by},
+        "operation": {
+            "sync": {
+                "revision": revision, "prune": true,
+                "dryRun": Some(true).filter(|_| operation.dry_run),
+            },
+            "initiatedBy": by,
+        },
         "phase": operation.phase.text(),
         "message": operation.message,
         "startedAt": seconds(operation.started_at),

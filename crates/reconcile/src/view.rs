@@ -324,6 +324,8 @@ pub struct OperationView {
     pub retries: u32,
     /// Did what it applied become healthy?
     pub verified: Option<Verified>,
+    /// Was it only tried? Then nothing was written.
+    pub dry_run: bool,
 }
 
 impl OperationView {

@@ -268,7 +268,7 @@ impl Engine {
         if is_over && publication.counted.as_ref() != Some(&operation.id) {
             publication.counted = Some(operation.id.clone());
             self.metrics
-                .synced(&AppLabels::of(view), operation.phase, false);
+                .synced(&AppLabels::of(view), operation.phase, operation.dry_run);
             tracing::info!(
                 app = %key,
                 phase = operation.phase.text(),

@@ -1,6 +1,6 @@
 //! Whole lives of apps against a cluster, a git and a clock in memory.
 //!
-//! `world` drives; `paths` and `drift` are the main stories, one sentence each, `bases` those of commits that name
+//! `world` drives; `paths`, `drift` and `orders` are the main stories, one sentence each, `bases` those of commits that name
 //! other repositories; `laws` are what no order of deliveries, no crash
 //! and no loss may break; `kills` is one life, ended and begun again wherever that can hurt.
 
@@ -9,6 +9,7 @@ mod bases;
 mod drift;
 mod kills;
 mod laws;
+mod orders;
 mod paths;
 mod server;
 mod world;
