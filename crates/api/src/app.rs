@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::operation::Operation;
+use crate::past::Rollback;
 use crate::time::Time;
 
 /// The one word of an app, most urgent first.
@@ -346,6 +347,9 @@ pub struct Sections {
     pub objects: u64,
     /// Remembered deployments.
     pub history: u64,
+    /// Remembered deeds: syncs, rollbacks, heals.
+    #[serde(default)]
+    pub log: u64,
     /// Remembered events.
     pub events: u64,
 }
@@ -398,6 +402,9 @@ pub struct App {
     pub plan: Option<String>,
     /// The sync that runs, or the last one.
     pub operation: Option<Operation>,
+    /// Where it is kept instead of at its target, since somebody rolled it back.
+    #[serde(default)]
+    pub rollback: Option<Rollback>,
     /// What is wrong, in Argo CD's terms.
     pub conditions: Vec<Condition>,
     /// The Application object.
@@ -495,36 +502,6 @@ pub struct Objects {
     /// All of them.
     pub items: Vec<Object>,
     /// How many.
-    pub total: u64,
-}
-
-/// One finished deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Deployment {
-    /// Its number, from 0.
-    pub n: u64,
-    /// What was deployed.
-    pub commit: Commit,
-    /// When it began.
-    pub started_at: Time,
-    /// When everything was applied.
-    pub deployed_at: Time,
-    /// How long that took.
-    pub took_ms: Option<u64>,
-    /// Who asked.
-    pub by: String,
-    /// How many objects were written.
-    pub objects: u64,
-}
-
-/// The last deployments of an app, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct History {
-    /// As many as were asked for.
-    pub items: Vec<Deployment>,
-    /// How many are remembered.
     pub total: u64,
 }
 

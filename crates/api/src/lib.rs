@@ -6,12 +6,14 @@
 //! what the command line prints, byte for byte.
 //!
 //! Reading order: [`app`] is one app, [`drift`] and [`plan`] what differs and what a sync would do, [`operation`] a
-//! sync, [`overview`] all apps, [`stream`] the doorbell, [`problem`] every error, [`time`](mod@time) its instants.
+//! sync and what else can be asked for, [`past`] what was done before, [`overview`] all apps, [`stream`] the doorbell,
+//! [`problem`] every error, [`time`](mod@time) its instants.
 
 pub mod app;
 pub mod drift;
 pub mod operation;
 pub mod overview;
+pub mod past;
 pub mod plan;
 pub mod problem;
 pub mod stream;
@@ -20,7 +22,7 @@ pub mod time;
 
 pub use app::{App, AppList, AppSummary, Commit, HealthState, NextMove, State, StepOutcome};
 pub use drift::Drift;
-pub use operation::{Operation, OperationPhase, SyncRequest};
+pub use operation::{Operation, OperationPhase, RollbackRequest, SyncRequest};
 pub use overview::{Environment, Environments, Overview};
 pub use plan::PlanView;
 pub use problem::Problem;

@@ -19,6 +19,9 @@ pub struct PlanView {
     pub update: u64,
     /// How many would be deleted.
     pub delete: u64,
+    /// How many hooks would be run.
+    #[serde(default)]
+    pub hooks: u64,
     /// The steps, ready ones first.
     pub steps: Vec<PlanStep>,
     /// The objects to which nothing is done although something might be expected, each with the reason.

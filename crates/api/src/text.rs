@@ -14,6 +14,8 @@ use crate::plan::{PlanStep, PlanView, StepAction};
 use crate::problem::Problem;
 use crate::time::Time;
 
+pub mod past;
+
 /// Values longer than this are cut; the whole stands in the JSON.
 const LONGEST: usize = 60;
 
@@ -455,10 +457,15 @@ pub fn step_verb(step: &PlanStep) -> &'static str {
     }
 }
 
-/// `2 objects to update, 0 to create, 0 to prune`.
+/// `2 objects to update, 0 to create, 0 to prune`, with the hooks where there are any.
 pub fn plan_counts(plan: &PlanView) -> String {
+    let hooks = match plan.hooks {
+        0 => String::new(),
+        1 => ", 1 hook to run".to_owned(),
+        many => format!(", {many} hooks to run"),
+    };
     format!(
-        "{} to update, {} to create, {} to prune",
+        "{} to update, {} to create, {} to prune{hooks}",
         objects(plan.update),
         plan.create,
         plan.delete
@@ -483,6 +490,7 @@ pub fn plan(plan: &PlanView) -> String {
             "create" => '+',
             "update" => '~',
             "delete" => '-',
+            "run" => '!',
             _ => ' ',
         };
         let changes: Vec<String> = step

@@ -464,6 +464,19 @@ fn deletion_approved(written: &Application, notes: &mut Notes) -> Option<jiff::T
     read
 }
 
+/// How a sync tries again, from a request that says it as an Application would.
+///
+/// Errors: what is wrong with it; it is the sender's move.
+pub fn requested_retry(written: &RetryStrategy) -> Result<Retry, Vec<SpecError>> {
+    let mut notes = Notes::default();
+    let retry = lower_retry(written, "/retryStrategy", &mut notes);
+    if notes.errors.is_empty() {
+        Ok(retry)
+    } else {
+        Err(notes.errors)
+    }
+}
+
 fn lower_retry(written: &RetryStrategy, at: &str, notes: &mut Notes) -> Retry {
     if written.refresh == Some(true) {
         notes.left_aside(format!("{}.refresh", crate::spec_error::path(at)));

@@ -4,8 +4,8 @@
 //! Nothing here touches a cluster or a git host.
 //!
 //! Reading order: [`listener`] bounds connections, [`finish`] wraps every request, [`access`] says who may,
-//! [`problem`] is every error; [`wire`] turns the board into wire types; [`rest`], [`sync`] and [`stream`] are our own
-//! REST, [`argo`] Argo CD's; [`webhook`] is for git hosts; [`pages`] is for people, with [`front`] and [`app_page`]
+//! [`problem`] is every error; [`wire`] turns the board into wire types; [`rest`], [`sync`], [`orders`] and [`stream`]
+//! are our own REST, with [`once`] for what is sent twice, [`argo`] Argo CD's; [`webhook`] is for git hosts; [`pages`] is for people, with [`front`] and [`app_page`]
 //! as what the templates show, [`words`] as how it is said, and [`assets`] as what stands beside it.
 
 use std::sync::Arc;
@@ -38,6 +38,8 @@ mod finish;
 mod front;
 mod listener;
 mod negotiate;
+mod once;
+mod orders;
 mod pages;
 mod problem;
 mod rest;
@@ -73,7 +75,7 @@ pub(crate) struct Desk {
     stop: CancellationToken,
     clock: Clock,
     assets: assets::Assets,
-    remembered: sync::Remembered,
+    remembered: once::Remembered,
     streams: Arc<Semaphore>,
 }
 
@@ -142,7 +144,7 @@ pub fn router_at(
         stop,
         clock,
         assets: assets::Assets::new(),
-        remembered: sync::Remembered::default(),
+        remembered: once::Remembered::default(),
         streams: Arc::new(Semaphore::new(limits.streams)),
     });
 
@@ -159,7 +161,14 @@ pub fn router_at(
         .route_layer(readers);
     let write = Router::new()
         .route("/api/v1/apps/{env}/{app}/sync", post(sync::sync))
-        .route("/api/v1/applications/{name}/sync", post(argo::sync))
+        .route("/api/v1/apps/{env}/{app}/rollback", post(orders::rollback))
+        .route("/api/v1/apps/{env}/{app}/release", post(orders::release))
+        .route(
+            "/api/v1/apps/{env}/{app}/terminate",
+            post(orders::terminate),
+        )
+        .route("/api/v1/apps/{env}/{app}/abandon", post(orders::abandon))
+        .merge(argo::writes())
         .layer(DefaultBodyLimit::max(BODY_BYTES));
     let open = Router::new()
         .route("/healthz", get(healthz))

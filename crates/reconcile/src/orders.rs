@@ -210,6 +210,11 @@ impl Life {
             return Err(OrderRefused::Fault(fault));
         }
         if let Some(wanted) = &order.rollback {
+            if leaves {
+                let text = "the Application is being deleted";
+                let fault = Fault::new(Blame::User, "rollback.leaving", text);
+                return Err(OrderRefused::Fault(fault));
+            }
             let rollback = self
                 .rollback_of(wanted, &order.by, now)
                 .map_err(OrderRefused::Fault)?;

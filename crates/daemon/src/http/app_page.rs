@@ -1,9 +1,10 @@
 //! What the page of one app shows, worked out before the template writes it.
 
 use lockstep_api::app::{
-    App, Axis, Condition, Deployment, Event, HealthState, Object, SetBy, StepOutcome, SyncState,
+    App, Axis, Condition, Event, HealthState, Object, SetBy, StepOutcome, SyncState,
 };
 use lockstep_api::operation::OperationPhase;
+use lockstep_api::past::Deployment;
 use lockstep_api::plan::LeftAlone;
 use lockstep_api::{State, text};
 use lockstep_reconcile::view::AppView;

@@ -1,4 +1,4 @@
-//! Argo CD's REST, for the scripts that know it: reading Applications, and asking for a sync.
+//! Argo CD's REST, for the scripts that know it: reading Applications, asking for a sync or a rollback, ending it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use lockstep_app::app::Revision;
-use lockstep_reconcile::Order;
+use lockstep_app::app::{Retry, Revision};
+use lockstep_app::v1alpha1::{RetryStrategy, SyncOperationResource};
+use lockstep_plan::Selector;
 use lockstep_reconcile::view::AppView;
+use lockstep_reconcile::{Order, RollbackOrder, RollbackTo, Until};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,7 +38,17 @@ pub(super) fn reads() -> Router<Ctx> {
         .route("/api/version", get(version))
 }
 
-/// What both reads take. Argo CD's clients repeat `projects` and spell it in three ways, so it is read by hand.
+pub(super) fn writes() -> Router<Ctx> {
+    Router::new()
+        .route("/api/v1/applications/{name}/sync", post(sync))
+        .route("/api/v1/applications/{name}/rollback", post(rollback))
+        .route("/api/v1/applications/{name}/operation", delete(terminate))
+}
+
+/// gRPC's InvalidArgument.
+const INVALID_ARGUMENT: u8 = 3;
+
+/// What reads take, and writes without a body. Argo CD's clients repeat `projects` and spell it in three ways, so it is read by hand.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Question {
     projects: Vec<String>,
@@ -64,6 +76,17 @@ impl Question {
             }
         }
         question
+    }
+
+    /// One Application, as the bodies of writes name it.
+    fn of(name: String, project: Option<&String>, namespace: Option<&String>) -> Self {
+        let project = project.filter(|project| !project.is_empty());
+        Self {
+            name,
+            projects: project.into_iter().cloned().collect(),
+            namespace: namespace.cloned().unwrap_or_default(),
+            ..Self::default()
+        }
     }
 
     fn takes(&self, app: &AppView) -> bool {
@@ -214,10 +237,10 @@ struct Request {
     dry_run: Option<bool>,
     prune: Option<bool>,
     strategy: Option<Strategy>,
-    resources: Option<Vec<Value>>,
+    resources: Option<Vec<SyncOperationResource>>,
     manifests: Option<Vec<Value>>,
     sync_options: Option<SyncOptions>,
-    retry_strategy: Option<Value>,
+    retry_strategy: Option<RetryStrategy>,
     infos: Option<Vec<Value>>,
     app_namespace: Option<String>,
     project: Option<String>,
@@ -245,23 +268,36 @@ struct SyncOptions {
 impl Request {
     /// What would make it another sync than the one that Lockstep does: refused, never silently dropped.
     fn unsupported(&self) -> Option<&'static str> {
-        let filled = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        let force = self.strategy.as_ref().is_some_and(|strategy| {
-            [&strategy.apply, &strategy.hook]
-                .iter()
-                .any(|one| one.as_ref().is_some_and(|f| f.force))
-        });
-        if filled(&self.resources) {
-            Some("resources: a sync of single objects")
-        } else if filled(&self.manifests) {
+        if self.manifests.as_ref().is_some_and(|list| !list.is_empty()) {
             Some("manifests: a sync of local files")
-        } else if force {
-            Some("strategy.force: deleting and creating instead of applying")
         } else if self.revisions.as_ref().is_some_and(|list| list.len() > 1) {
             Some("revisions: a commit per source")
         } else {
             None
         }
+    }
+
+    /// Without hooks, and by deleting and creating what cannot be changed?
+    fn strategy(&self) -> (bool, bool) {
+        let Some(strategy) = &self.strategy else {
+            return (false, false);
+        };
+        let ways = [&strategy.apply, &strategy.hook];
+        let force = ways.into_iter().flatten().any(|way| way.force);
+        (strategy.apply.is_some(), force)
+    }
+
+    fn retry(&self) -> Result<Option<Retry>, Fail> {
+        let Some(written) = &self.retry_strategy else {
+            return Ok(None);
+        };
+        lockstep_app::lower::requested_retry(written)
+            .map(Some)
+            .map_err(|errors| {
+                let first = errors.first().map(ToString::to_string);
+                Fail::new(StatusCode::BAD_REQUEST, "sync.body", "cannot sync")
+                    .detail(first.unwrap_or_default())
+            })
     }
 
     /// What is left to the Application's own spec: the answer says so.
@@ -272,8 +308,12 @@ impl Request {
             .and_then(|options| options.items.as_ref());
         if options.is_some_and(|items| !items.is_empty()) {
             Some("syncOptions are taken from spec.syncPolicy.syncOptions")
-        } else if self.retry_strategy.is_some() {
-            Some("retryStrategy is taken from spec.syncPolicy.retry")
+        } else if self
+            .retry_strategy
+            .as_ref()
+            .is_some_and(|retry| retry.refresh == Some(true))
+        {
+            Some("retryStrategy.refresh is not acted on: a newer commit is a sync of its own")
         } else if self.infos.as_ref().is_some_and(|infos| !infos.is_empty()) {
             Some("infos are not kept")
         } else {
@@ -282,22 +322,25 @@ impl Request {
     }
 }
 
+/// A body that may be left out.
+fn body<T: Default + serde::de::DeserializeOwned>(body: &[u8], code: &str) -> Result<T, Fail> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Fail::new(StatusCode::BAD_REQUEST, code, "the body cannot be read")
+            .detail(error.to_string())
+    })
+}
+
 /// `POST /api/v1/applications/NAME/sync`.
-pub(super) async fn sync(
+async fn sync(
     State(desk): State<Ctx>,
     Path(name): Path<String>,
     writer: Writer,
-    body: Bytes,
+    bytes: Bytes,
 ) -> Result<Response, Fail> {
-    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    let request: Request = serde_json::from_slice(body).map_err(|error| {
-        Fail::new(
-            StatusCode::BAD_REQUEST,
-            "sync.body",
-            "the body cannot be read",
-        )
-        .detail(error.to_string())
-    })?;
+    let request: Request = body(&bytes, "sync.body")?;
     if let Some(what) = request.unsupported() {
         return Err(Fail::new(
             StatusCode::BAD_REQUEST,
@@ -305,19 +348,13 @@ pub(super) async fn sync(
             "not supported by Lockstep",
         )
         .detail(what)
-        .next("leave it out to sync the whole app"));
+        .next("leave it out"));
     }
-    let question = Question {
+    let question = Question::of(
         name,
-        projects: request
-            .project
-            .iter()
-            .filter(|project| !project.is_empty())
-            .cloned()
-            .collect(),
-        namespace: request.app_namespace.clone().unwrap_or_default(),
-        ..Question::default()
-    };
+        request.project.as_ref(),
+        request.app_namespace.as_ref(),
+    );
     let view = find(&desk.board(), &question)?;
     let revision = request.revision.as_deref().or_else(|| {
         request
@@ -326,21 +363,53 @@ pub(super) async fn sync(
             .and_then(|list| list.first())
             .map(String::as_str)
     });
+    let (skip_hooks, force) = request.strategy();
+    let selected = |one: &SyncOperationResource| Selector {
+        group: one.group.clone(),
+        kind: one.kind.clone(),
+        namespace: one.namespace.clone(),
+        name: one.name.clone(),
+    };
     let order = Order {
         prune: Some(request.prune.unwrap_or(false)),
         revision: commit(&view, revision)?,
         dry_run: request.dry_run.unwrap_or(false),
+        resources: request.resources.iter().flatten().map(selected).collect(),
+        skip_hooks,
+        force,
+        retry: request.retry()?,
         ..Order::by(&writer.0)
     };
+    let what = What::Sync(Box::new(order));
+    begin(
+        &desk,
+        &question,
+        &view,
+        writer,
+        what,
+        request.left_to_the_spec(),
+    )
+    .await
+}
+
+/// Begins an operation, and answers with the Application once it shows there.
+async fn begin(
+    desk: &Ctx,
+    question: &Question,
+    view: &AppView,
+    writer: Writer,
+    what: What,
+    warning: Option<&str>,
+) -> Result<Response, Fail> {
     let demand = Demand {
         app: (view.environment.clone(), view.name.clone()),
         by: writer.0,
-        what: What::Sync(Box::new(order)),
+        what,
     };
-    let operation = ask(&desk, demand).await?.map_err(refused)?;
-    settled(&desk, |board| board.operations.contains_key(&operation)).await;
-    let mut response = as_json(&application(&*find(&desk.board(), &question)?))?;
-    if let Some(note) = request.left_to_the_spec()
+    let operation = ask(desk, demand).await?.map_err(refused)?;
+    settled(desk, |board| board.operations.contains_key(&operation)).await;
+    let mut response = as_json(&application(&*find(&desk.board(), question)?))?;
+    if let Some(note) = warning
         && let Ok(value) = HeaderValue::from_str(&format!("299 lockstep \"{note}\""))
     {
         response
@@ -348,6 +417,104 @@ pub(super) async fn sync(
             .insert(HeaderName::from_static("warning"), value);
     }
     Ok(response)
+}
+
+/// Argo CD's body of a rollback. Its numbers are of 64 bits, which some clients write as texts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RollbackRequest {
+    id: Option<Value>,
+    dry_run: Option<bool>,
+    prune: Option<bool>,
+    app_namespace: Option<String>,
+    project: Option<String>,
+}
+
+/// `POST /api/v1/applications/NAME/rollback`. As in Argo CD no hooks run.
+async fn rollback(
+    State(desk): State<Ctx>,
+    Path(name): Path<String>,
+    writer: Writer,
+    bytes: Bytes,
+) -> Result<Response, Fail> {
+    let request: RollbackRequest = body(&bytes, "rollback.body")?;
+    let question = Question::of(
+        name,
+        request.project.as_ref(),
+        request.app_namespace.as_ref(),
+    );
+    let view = find(&desk.board(), &question)?;
+    let id = request.id.as_ref().and_then(|id| match id {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    });
+    let Some(id) = id else {
+        return Err(Fail::new(
+            StatusCode::BAD_REQUEST,
+            "rollback.body",
+            "id is not the number of a deployment",
+        )
+        .next("take one of status.history"));
+    };
+    if !view.history.iter().any(|past| past.id == id) {
+        let message = format!(
+            "application {} does not have deployment id {id}",
+            view.key.name
+        );
+        let fail = Fail::new(StatusCode::BAD_REQUEST, "rollback.unknown", message);
+        return Err(fail.grpc(INVALID_ARGUMENT));
+    }
+    let order = Order {
+        prune: Some(request.prune.unwrap_or(false)),
+        dry_run: request.dry_run.unwrap_or(false),
+        skip_hooks: true,
+        rollback: Some(RollbackOrder {
+            to: RollbackTo::Id(id),
+            reason: String::new(),
+            until: Until::NewerCommit,
+        }),
+        ..Order::by(&writer.0)
+    };
+    // Argo CD refuses it here, because its next comparison would undo it.
+    let warning = view.automated.then_some(
+        "auto-sync stays on; the app is kept there until its target names a newer commit",
+    );
+    begin(
+        &desk,
+        &question,
+        &view,
+        writer,
+        What::Sync(Box::new(order)),
+        warning,
+    )
+    .await
+}
+
+/// `DELETE /api/v1/applications/NAME/operation`.
+async fn terminate(
+    State(desk): State<Ctx>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    writer: Writer,
+) -> Result<Response, Fail> {
+    let mut question = Question::read(query.as_deref());
+    question.name = name;
+    let view = find(&desk.board(), &question)?;
+    let demand = Demand {
+        app: (view.environment.clone(), view.name.clone()),
+        by: writer.0,
+        what: What::Terminate,
+    };
+    match ask(&desk, demand).await? {
+        Ok(_) => as_json(&json!({})),
+        Err(SyncRefused::Fault(fault)) if fault.code == "sync.none" => Err(Fail::new(
+            StatusCode::BAD_REQUEST,
+            &fault.code,
+            "Unable to terminate operation. No operation is in progress",
+        )
+        .grpc(INVALID_ARGUMENT)),
+        Err(why) => Err(refused(why)),
+    }
 }
 
 /// The commit that a sync is to go to; none is the target's own.

@@ -116,6 +116,11 @@ impl Fail {
     pub(super) fn of_fault(title: impl Into<String>, fault: &Fault) -> Self {
         let status = match fault.blame {
             Blame::User if fault.code.starts_with("held.") => StatusCode::LOCKED,
+            Blame::User
+                if matches!(fault.code.as_str(), "rollback.unknown" | "abandon.unknown") =>
+            {
+                StatusCode::NOT_FOUND
+            }
             Blame::User => StatusCode::UNPROCESSABLE_ENTITY,
             Blame::Environment => StatusCode::SERVICE_UNAVAILABLE,
             Blame::Lockstep => StatusCode::INTERNAL_SERVER_ERROR,

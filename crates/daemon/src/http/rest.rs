@@ -8,7 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
-use lockstep_api::app::{AppList, AppSummary, Events, History, Objects};
+use lockstep_api::app::{AppList, AppSummary, Events, Objects};
+use lockstep_api::past::{History, Log};
 use lockstep_api::{PlanView, State as Word, text};
 use lockstep_reconcile::view::{AppView, SyncStatus};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Router<Ctx> {
         .route("/api/v1/apps/{env}/{app}/plan", get(plan))
         .route("/api/v1/apps/{env}/{app}/objects", get(objects))
         .route("/api/v1/apps/{env}/{app}/history", get(history))
+        .route("/api/v1/apps/{env}/{app}/log", get(log))
         .route("/api/v1/apps/{env}/{app}/events", get(events))
 }
 
@@ -357,6 +359,7 @@ fn nothing_to_do(view: &AppView) -> Option<PlanView> {
         create: 0,
         update: 0,
         delete: 0,
+        hooks: 0,
         steps: Vec::new(),
         left: Vec::new(),
         in_sync: wire::count(view.objects.len()),
@@ -400,10 +403,29 @@ async fn history(
     headers: HeaderMap,
 ) -> Result<Response, Fail> {
     let board = desk.board();
-    let mut items = wire::history(&*find(&board, &env, &name)?);
+    let view = find(&board, &env, &name)?;
+    let mut items = wire::history(&view);
     let total = wire::count(items.len());
     items.truncate(limit(page.limit.as_deref(), PAGE)?);
-    answer(&board, &headers, &History { items, total }, |_| None)
+    let live = view.live.as_ref().map(|live| live.revision.as_str());
+    answer(&board, &headers, &History { items, total }, |history| {
+        Some(text::past::history(history, live))
+    })
+}
+
+async fn log(
+    State(desk): State<Ctx>,
+    Path((env, name)): At,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Fail> {
+    let board = desk.board();
+    let mut items = wire::log(&*find(&board, &env, &name)?);
+    let total = wire::count(items.len());
+    items.truncate(limit(page.limit.as_deref(), PAGE)?);
+    answer(&board, &headers, &Log { items, total }, |log| {
+        Some(text::past::log(log))
+    })
 }
 
 async fn events(

@@ -1,18 +1,18 @@
-//! Asking for a sync: the only thing here that changes a cluster, and it changes nothing itself.
+//! Asking for a sync, and how everything that writes is asked: the engine alone decides, and alone does it.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lockstep_api::SyncRequest;
+use lockstep_api::operation::Pick;
 use lockstep_app::app::Revision;
+use lockstep_plan::Selector;
 use lockstep_reconcile::Order;
 use lockstep_reconcile::view::AppView;
-use sha2::{Digest, Sha256};
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::access::Writer;
@@ -27,104 +27,43 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long the board may lag behind the engine's answer.
 const BEHIND: Duration = Duration::from_secs(2);
 
-/// How many idempotency keys are remembered: a day of a busy pipeline, at some 200 bytes each.
-const REMEMBERED: usize = 1024;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// What was answered to which idempotency key; the oldest go first.
-#[derive(Default)]
-pub(super) struct Remembered(Mutex<Answers>);
-
-#[derive(Default)]
-struct Answers {
-    by_key: HashMap<String, Answer>,
-    order: VecDeque<String>,
+/// Where a request is sent, by whom, and what it says.
+pub(super) struct Sent<'a> {
+    pub(super) verb: &'static str,
+    pub(super) view: &'a AppView,
+    pub(super) by: &'a Writer,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    /// What did not happen, if it does not.
+    pub(super) title: String,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Answer {
-    /// Of the app and the body: the same key with another request is a mistake.
-    asked: [u8; 32],
-    /// The operation's id; none while the engine is being asked.
-    operation: Option<String>,
-}
-
-impl Remembered {
-    /// Begins a request under `key`, or says what became of it earlier.
-    fn begin(&self, key: &str, asked: [u8; 32]) -> Result<Option<String>, Fail> {
-        let mut answers = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match answers.by_key.get(key) {
-            Some(answer) if answer.asked != asked => Err(Fail::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "sync.idempotency_key",
-                "The idempotency key was used for another request",
-            )
-            .next("send each request with a key of its own")),
-            Some(Answer {
-                operation: Some(operation),
-                ..
-            }) => Ok(Some(operation.clone())),
-            Some(Answer {
-                operation: None, ..
-            }) => Err(Fail::new(
-                StatusCode::CONFLICT,
-                "sync.in_flight",
-                "The same request is being worked on",
-            )
-            .retry_after(Duration::from_secs(1))
-            .next("send it again in a second")),
-            None => {
-                if answers.order.len() >= REMEMBERED
-                    && let Some(oldest) = answers.order.pop_front()
-                {
-                    answers.by_key.remove(&oldest);
-                }
-                answers.order.push_back(key.to_owned());
-                answers.by_key.insert(
-                    key.to_owned(),
-                    Answer {
-                        asked,
-                        operation: None,
-                    },
-                );
-                Ok(None)
+impl Sent<'_> {
+    /// Has the engine carry it out, once for each idempotency key. Answers with the operation's id; it is empty where
+    /// there is none.
+    pub(super) async fn carry(&self, desk: &Ctx, what: What) -> Result<String, Fail> {
+        let (env, name) = (&self.view.environment, &self.view.name);
+        let demand = Demand {
+            app: (env.clone(), name.clone()),
+            by: self.by.0.clone(),
+            what,
+        };
+        let parts: [&[u8]; 4] = [
+            self.verb.as_bytes(),
+            env.as_bytes(),
+            name.as_bytes(),
+            self.body,
+        ];
+        let asking = async {
+            match ask(desk, demand).await? {
+                Ok(operation) => Ok(operation),
+                Err(refused) => Err(explain(desk, self.view, refused, &self.title).await),
             }
-        }
-    }
-
-    /// Ends it: with an operation it is remembered, without one it may be tried again.
-    fn end(&self, key: &str, operation: Option<&str>) {
-        let mut answers = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(operation) = operation {
-            if let Some(answer) = answers.by_key.get_mut(key) {
-                answer.operation = Some(operation.to_owned());
-            }
-        } else {
-            answers.by_key.remove(key);
-            answers.order.retain(|one| one != key);
-        }
-    }
-}
-
-/// Ends a request that was begun, also when its client goes away in the middle.
-struct Begun<'a> {
-    remembered: &'a Remembered,
-    key: Option<String>,
-    operation: Option<String>,
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.remembered.end(key, self.operation.as_deref());
-        }
+        };
+        let remembered = &desk.remembered;
+        remembered
+            .once(self.headers, &self.by.0, &parts, asking)
+            .await
     }
 }
 
@@ -136,43 +75,29 @@ pub(super) async fn sync(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Fail> {
-    let request = read(&headers, &body)?;
-    let board = desk.board();
-    let view = rest::find(&board, &env, &name)?;
-    let title = || format!("{name} in {env} was not synced");
-    let order = order(&view, &request, writer.0.clone())?;
-
-    let key = idempotency_key(&headers)?.map(|key| format!("{} {key}", writer.0));
-    let asked: [u8; 32] = Sha256::new()
-        .chain_update(env.as_bytes())
-        .chain_update([0])
-        .chain_update(name.as_bytes())
-        .chain_update([0])
-        .chain_update(&body)
-        .finalize()
-        .into();
-    let mut begun = Begun {
-        remembered: &desk.remembered,
-        key: None,
-        operation: None,
+    let next = "send {\"plan\":\"DIGEST\"}, with prune, revision, dryRun, resources, skipHooks and force where needed";
+    let request: SyncRequest = read(&headers, &body, "sync.body", next)?;
+    let view = rest::find(&desk.board(), &env, &name)?;
+    let order = order(&view, request, &writer.0)?;
+    let sent = Sent {
+        verb: "sync",
+        view: &view,
+        by: &writer,
+        headers: &headers,
+        body: &body,
+        title: format!("{name} in {env} was not synced"),
     };
-    if let Some(key) = key {
-        if let Some(operation) = desk.remembered.begin(&key, asked)? {
-            return accepted(&desk, &operation).await;
-        }
-        begun.key = Some(key);
-    }
-    match ask(&desk, order).await? {
-        Ok(operation) => {
-            begun.operation = Some(operation.clone());
-            drop(begun);
-            accepted(&desk, &operation).await
-        }
-        Err(refused) => Err(explain(&desk, &view, refused, &title()).await),
-    }
+    let operation = sent.carry(&desk, What::Sync(Box::new(order))).await?;
+    accepted(&desk, &operation).await
 }
 
-fn read(headers: &HeaderMap, body: &Bytes) -> Result<SyncRequest, Fail> {
+/// The body of a write: JSON, and declared as that.
+pub(super) fn read<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &Bytes,
+    code: &str,
+    next: &str,
+) -> Result<T, Fail> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -192,33 +117,15 @@ fn read(headers: &HeaderMap, body: &Bytes) -> Result<SyncRequest, Fail> {
     serde_json::from_slice(body).map_err(|error| {
         Fail::new(
             StatusCode::BAD_REQUEST,
-            "sync.body",
-            "The body of the sync cannot be read",
+            code,
+            "The body of the request cannot be read",
         )
         .detail(error.to_string())
-        .next("send {\"plan\":\"DIGEST\"}, with prune, revision and dryRun where needed")
+        .next(next)
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fail> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    let key = value
-        .to_str()
-        .ok()
-        .filter(|key| !key.is_empty() && key.len() <= 200);
-    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
-        Fail::new(
-            StatusCode::BAD_REQUEST,
-            "sync.idempotency_key",
-            "The idempotency key is empty or longer than 200 characters",
-        )
-        .next("use a random one, such as a UUID")
-    })
-}
-
-fn order(view: &AppView, request: &SyncRequest, by: String) -> Result<Demand, Fail> {
+fn order(view: &AppView, request: SyncRequest, by: &str) -> Result<Order, Fail> {
     let revision = request
         .revision
         .as_deref()
@@ -251,17 +158,23 @@ fn order(view: &AppView, request: &SyncRequest, by: String) -> Result<Demand, Fa
         ))
         .plan(wire::plan(view)));
     }
-    let order = Order {
-        plan: request.plan.clone(),
+    // An object of the core group has an empty one, so what was left out is not the same.
+    let any = |text: Option<String>| text.unwrap_or_else(|| "*".to_owned());
+    let picked = |pick: Pick| Selector {
+        group: any(pick.group),
+        kind: pick.kind,
+        namespace: any(pick.namespace),
+        name: pick.name,
+    };
+    Ok(Order {
+        plan: request.plan,
         prune: request.prune,
         revision,
         dry_run: request.dry_run,
-        ..Order::by(&by)
-    };
-    Ok(Demand {
-        app: (view.environment.clone(), view.name.clone()),
-        by,
-        what: What::Sync(Box::new(order)),
+        resources: request.resources.into_iter().map(picked).collect(),
+        skip_hooks: request.skip_hooks,
+        force: request.force,
+        ..Order::by(by)
     })
 }
 
@@ -294,7 +207,7 @@ pub(super) async fn settled(desk: &Ctx, shows: impl Fn(&Board) -> bool) {
     let _ = tokio::time::timeout(BEHIND, boards.wait_for(|board| shows(board))).await;
 }
 
-async fn accepted(desk: &Ctx, id: &str) -> Result<Response, Fail> {
+pub(super) async fn accepted(desk: &Ctx, id: &str) -> Result<Response, Fail> {
     settled(desk, |board| board.operations.contains_key(id)).await;
     let board = desk.board();
     let location = format!("/api/v1/operations/{id}");

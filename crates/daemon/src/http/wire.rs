@@ -1,28 +1,29 @@
 //! The board in wire types: the one place where our own types become the contract.
 
 use lockstep_api::app::{
-    App, AppCommand, AppSummary, Application, Axis, Commit, Condition, Deployment, Effect, Event,
-    GitPlace, HealthState, Links, Neighbours, NextMove, Object, ObjectRef, Policy, Reason,
-    Sections, SetBy, Source, State, StepOutcome, Strip, StripKind, StripStep, SyncState,
+    App, AppCommand, AppSummary, Application, Axis, Commit, Condition, Effect, Event, GitPlace,
+    HealthState, Links, Neighbours, NextMove, Object, ObjectRef, Policy, Reason, Sections, SetBy,
+    Source, State, StepOutcome, Strip, StripKind, StripStep, SyncState,
 };
 use lockstep_api::drift::{Change, Drift, DriftField, DriftObject, Precision, Writer};
-use lockstep_api::operation::{Operation, OperationPhase, OperationResult};
 use lockstep_api::time::Time;
 use lockstep_app::config::{Access, Config};
 use lockstep_app::policy::DecidedBy;
 use lockstep_app::{DeletionPolicy, DriftPolicy, NewCommitPolicy};
 use lockstep_manifest::{Health, ObjectId, Place};
 use lockstep_plan::Side;
-use lockstep_reconcile::view::{self, AppView, CommitView, OperationView, Outcome, Word};
+use lockstep_reconcile::view::{self, AppView, CommitView, Outcome, Word};
 use serde_json::Value;
 
 use super::words;
 use crate::board::Board;
 
 mod overview;
+mod past;
 mod plan;
 
 pub(super) use overview::{environments, overview};
+pub(super) use past::{history, log, operation};
 pub(super) use plan::plan;
 
 /// Are pages and reads open to whoever reaches the port?
@@ -235,10 +236,12 @@ pub(super) fn app(board: &Board, app: &AppView) -> App {
                 .map_or(0, |plan| count(plan.steps().count())),
             objects: count(app.objects.len()),
             history: count(app.history.len()),
+            log: count(app.log.len()),
             events: count(app.events.len()),
         },
         plan: app.plan_digest.as_ref().map(ToString::to_string),
         operation: app.operation.as_ref().map(operation),
+        rollback: app.rollback.as_ref().map(past::rollback),
         conditions: app
             .conditions
             .iter()
@@ -490,25 +493,6 @@ pub(super) fn objects(app: &AppView) -> Vec<Object> {
         .collect()
 }
 
-/// The last deployments of an app, newest first.
-pub(super) fn history(app: &AppView) -> Vec<Deployment> {
-    app.history
-        .iter()
-        .map(|entry| {
-            let (started, deployed) = (Time::from(entry.started_at), Time::from(entry.deployed_at));
-            Deployment {
-                n: entry.id,
-                commit: commit(&entry.commit),
-                started_at: started,
-                deployed_at: deployed,
-                took_ms: deployed.millis_since(started),
-                by: entry.by.clone(),
-                objects: count(entry.objects),
-            }
-        })
-        .collect()
-}
-
 /// What happened to an app, newest first.
 pub(super) fn events(app: &AppView) -> Vec<Event> {
     app.events
@@ -519,35 +503,4 @@ pub(super) fn events(app: &AppView) -> Vec<Event> {
             source: event.source.clone(),
         })
         .collect()
-}
-
-/// A sync.
-pub(super) fn operation(operation: &OperationView) -> Operation {
-    let started: Time = operation.started_at.into();
-    let finished = operation.finished_at.map(Time::from);
-    Operation {
-        id: operation.id.clone(),
-        key: key(&operation.app.0, &operation.app.1),
-        phase: match operation.phase {
-            view::OperationPhase::Running => OperationPhase::Running,
-            view::OperationPhase::Terminating => OperationPhase::Terminating,
-            view::OperationPhase::Succeeded => OperationPhase::Succeeded,
-            view::OperationPhase::Failed => OperationPhase::Failed,
-        },
-        message: operation.message.clone(),
-        revision: operation.revision.as_ref().map(ToString::to_string),
-        by: operation.by.clone(),
-        started_at: started,
-        finished_at: finished,
-        took_ms: finished.and_then(|finished| finished.millis_since(started)),
-        results: operation
-            .results
-            .iter()
-            .map(|result| OperationResult {
-                id: object_ref(&result.id),
-                status: result.status.to_owned(),
-                message: result.message.clone(),
-            })
-            .collect(),
-    }
 }

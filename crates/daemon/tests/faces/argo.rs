@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use lockstep_app::{Blame, Fault};
-use lockstep_daemon::board::{Command, SyncRefused};
+use lockstep_daemon::board::{Command, SyncRefused, What};
+use lockstep_reconcile::{RollbackOrder, RollbackTo, Until};
 use serde_json::{Value, json};
 
 use crate::sample;
@@ -67,20 +68,7 @@ async fn sync(
         "op-00000001".clone_into(&mut Arc::make_mut(&mut operation).id);
         board.operations.insert(operation.id.clone(), operation);
     });
-    let router = site.router.clone();
-    let asked = async {
-        let response = tower::ServiceExt::oneshot(router, post(SYNC, body))
-            .await
-            .expect("it cannot fail");
-        let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).expect("UTF-8"),
-        }
-    };
-    tokio::join!(asked, site.serve(answer))
+    site.demand(post(SYNC, body), answer).await
 }
 
 #[tokio::test]
@@ -130,12 +118,113 @@ async fn the_messages_that_scripts_look_for_are_there() {
 }
 
 #[tokio::test]
+async fn a_sync_of_some_objects_by_force_and_with_retries_is_passed_on_as_asked() {
+    let body = json!({
+        "resources": [{"group": "apps", "kind": "Deployment", "name": "search"}],
+        "strategy": {"apply": {"force": true}},
+        "retryStrategy": {"limit": 3, "backoff": {"duration": "1s", "factor": 3, "maxDuration": "9s"}},
+        "dryRun": true,
+    });
+    let (answer, demand) = sync(&body, Ok("op-00000001".to_owned())).await;
+    assert_eq!(
+        (answer.status, answer.header("warning")),
+        (StatusCode::OK, "")
+    );
+    let order = demand.sync();
+    let search = lockstep_plan::Selector {
+        group: "apps".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: String::new(),
+        name: "search".to_owned(),
+    };
+    let retry = lockstep_app::app::Retry {
+        limit: Some(3),
+        first: Duration::from_secs(1),
+        factor: 3,
+        longest: Duration::from_secs(9),
+    };
+    assert_eq!(order.resources, [search]);
+    assert_eq!(
+        (order.skip_hooks, order.force, order.dry_run),
+        (true, true, true)
+    );
+    assert_eq!(order.retry, Some(retry));
+    let (_, demand) = sync(
+        &json!({"strategy": {"hook": {}}}),
+        Ok("op-00000001".to_owned()),
+    )
+    .await;
+    let order = demand.sync();
+    assert_eq!((order.skip_hooks, order.force), (false, false));
+}
+
+#[tokio::test]
+async fn a_rollback_with_auto_sync_on_is_done_and_says_how_long_it_holds() {
+    let mut site = Site::new(sample::board());
+    let path = "/api/v1/applications/prod-search/rollback";
+    for id in [json!(46), json!("46")] {
+        let request = post(path, &json!({"id": id, "prune": true}));
+        let (answer, demand) = site.demand(request, Ok("op-7c21d0ee".to_owned())).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.json()["metadata"]["name"], "prod-search");
+        assert!(
+            answer
+                .header("warning")
+                .contains("until its target names a newer commit")
+        );
+        let order = demand.sync();
+        let wanted = RollbackOrder {
+            to: RollbackTo::Id(46),
+            reason: String::new(),
+            until: Until::NewerCommit,
+        };
+        assert_eq!(order.rollback, Some(wanted));
+        assert_eq!((order.prune, order.skip_hooks), (Some(true), true));
+    }
+    let unknown = site.post(path, &json!({"id": 3})).await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        unknown.json()["message"],
+        "application prod-search does not have deployment id 3"
+    );
+    assert_eq!(
+        site.post(path, &json!({})).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert!(site.orders.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn ending_an_operation_is_answered_as_argo_cd_does() {
+    let mut site = Site::new(sample::board());
+    let request = || {
+        Request::delete("/api/v1/applications/prod-search/operation")
+            .header(header::AUTHORIZATION, format!("Bearer {}", sample::TOKEN))
+            .body(Body::empty())
+            .expect("a request")
+    };
+    let (answer, demand) = site.demand(request(), Ok(String::new())).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})));
+    assert_eq!(demand.what, What::Terminate);
+    let none = Fault::new(Blame::User, "sync.none", "no operation is in progress");
+    let (answer, _) = site.demand(request(), Err(SyncRefused::Fault(none))).await;
+    assert_eq!(
+        (answer.status, answer.json()["code"].clone()),
+        (StatusCode::BAD_REQUEST, json!(3))
+    );
+    assert_eq!(
+        answer.json()["message"],
+        "Unable to terminate operation. No operation is in progress"
+    );
+}
+
+#[tokio::test]
 async fn what_would_be_another_sync_is_refused_instead_of_dropped() {
     let mut site = Site::new(sample::board());
     for body in [
-        json!({"resources": [{"kind": "Deployment", "name": "search"}]}),
         json!({"manifests": ["{}"]}),
-        json!({"strategy": {"apply": {"force": true}}}),
+        json!({"revisions": ["main", "main"]}),
+        json!({"retryStrategy": {"limit": 3, "backoff": {"duration": "soon"}}}),
         json!({"revision": "feature"}),
     ] {
         let answer = site.post(SYNC, &body).await;

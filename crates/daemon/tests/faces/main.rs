@@ -2,6 +2,7 @@
 
 mod access;
 mod argo;
+mod orders;
 mod pages;
 mod rest;
 mod sample;

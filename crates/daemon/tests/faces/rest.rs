@@ -105,7 +105,7 @@ async fn what_the_server_writes_the_types_of_the_command_line_read() {
     let overview: lockstep_api::Overview =
         serde_json::from_str(&body(site.get("/api/v1/overview").await)).expect("an overview");
     assert_eq!((overview.counts.total, overview.counts.synced), (24, 19));
-    for path in ["objects", "history", "events"] {
+    for path in ["objects", "history", "log", "events"] {
         let list = site
             .get(&format!("/api/v1/apps/prod/search/{path}"))
             .await
@@ -210,23 +210,7 @@ async fn refused(answer: SyncRefused) -> crate::site::Answer {
         });
     }
     let request = post(SYNC, &json!({"plan": digest()}));
-    let router = site.router.clone();
-    let (answer, _) = tokio::join!(
-        async {
-            let response = tower::ServiceExt::oneshot(router, request)
-                .await
-                .expect("it cannot fail");
-            let (parts, body) = response.into_parts();
-            let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
-            crate::site::Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body: String::from_utf8(body.to_vec()).expect("UTF-8"),
-            }
-        },
-        site.serve(Err(answer)),
-    );
-    answer
+    site.demand(request, Err(answer)).await.0
 }
 
 #[tokio::test]

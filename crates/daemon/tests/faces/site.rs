@@ -94,13 +94,7 @@ impl Site {
             .oneshot(request)
             .await
             .expect("it cannot fail");
-        let (parts, body) = response.into_parts();
-        let body = to_bytes(body, 64 << 20).await.expect("a body");
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).expect("UTF-8"),
-        }
+        read(response).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -117,6 +111,20 @@ impl Site {
     /// A POST of JSON with the token that may write.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(post(path, body)).await
+    }
+
+    /// A request that the engine answers, with what was demanded of it.
+    pub(crate) async fn demand(
+        &mut self,
+        request: Request<Body>,
+        answer: Result<String, SyncRefused>,
+    ) -> (Answer, Demand) {
+        let router = self.router.clone();
+        let asked = async {
+            let response = router.oneshot(request).await.expect("it cannot fail");
+            read(response).await
+        };
+        tokio::join!(asked, self.serve(answer))
     }
 
     /// Answers the next demand as the engine would, and gives it back.
@@ -137,6 +145,16 @@ impl Site {
             change(&mut next);
             *board = Arc::new(next);
         });
+    }
+}
+
+async fn read(response: axum::response::Response) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, 64 << 20).await.expect("a body");
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).expect("UTF-8"),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
         // Whoever sends a plan back means its deletions, too, unless they say otherwise.
         prune: args.no_prune.then_some(false),
         revision,
-        dry_run: false,
+        ..SyncRequest::default()
     };
     let operation = match server.sync(&target, &request).await? {
         Ok(operation) => operation,

@@ -327,6 +327,18 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "The app was not rolled back, so there is nothing to release.",
     ),
     (
+        "rollback.leaving",
+        "The Application is being deleted, so there is nothing to go back to.",
+    ),
+    (
+        "rollback.body",
+        "The body of the rollback is not what it takes: to is a deployment’s number or seven digits of its commit.",
+    ),
+    (
+        "rollback.until",
+        "How long to stay is a word (newer-commit, release), a time to come, or a length of time.",
+    ),
+    (
         "rollback.differs",
         "The commit renders to something else today than what was deployed of it, and what was deployed is not stored in whole.",
     ),
@@ -337,6 +349,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
     (
         "abandon.wanted",
         "The object to give up is in git, so it would be taken up again at once.",
+    ),
+    (
+        "abandon.body",
+        "The body names the objects to give up, each with group, kind, namespace and name.",
     ),
     (
         "bundle.too_large",

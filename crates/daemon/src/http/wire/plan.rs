@@ -21,6 +21,11 @@ pub(in crate::http) fn plan(app: &AppView) -> Option<PlanView> {
         create: count(create),
         update: count(update),
         delete: count(delete),
+        hooks: count(
+            plan.steps()
+                .filter(|step| matches!(step.action, Action::Run { .. }))
+                .count(),
+        ),
         steps: ready.chain(waiting).collect(),
         left: left_alone(plan),
         in_sync: count(

@@ -14,8 +14,8 @@ use lockstep_daemon::board::{Board, Command, Faces, RepositoryView};
 use lockstep_manifest::{Digest, Health, ObjectId, Sensitive, Uid};
 use lockstep_plan::{Plan, Unstepped};
 use lockstep_reconcile::view::{
-    AppView, CommitView, EventView, HistoryView, ObjectView, Outcome, SourceView, Strip, StripStep,
-    SyncStatus, Word,
+    AppView, CommitView, EventView, HistoryView, LogKind, LogView, ObjectView, Outcome, SourceView,
+    Strip, StripStep, SyncStatus, Word,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -185,7 +185,22 @@ pub(crate) fn app(env: &str, name: &str) -> AppView {
                 bases: Bases::new(),
             },
         ]),
-        log: VecDeque::new(),
+        log: VecDeque::from([
+            deed(
+                LogKind::Heal,
+                &format!("apps/Deployment shop/{name}"),
+                ("14:10:02", "14:10:03"),
+                &format!(
+                    "apps/Deployment shop/{name}: spec.replicas put back from 9 to 6, changed by kubectl (scale)"
+                ),
+            ),
+            deed(
+                LogKind::Sync,
+                "op-5b1e22aa",
+                ("13:58:13", "13:59:23"),
+                "synced e1a9d42: 4 objects written",
+            ),
+        ]),
         rollback: None,
         events: VecDeque::from([
             event("13:59:23", "Healthy: 6 of 6 pods ready.", "cluster"),
@@ -215,6 +230,22 @@ pub(crate) fn app(env: &str, name: &str) -> AppView {
         compared_at: Some(at("14:31:58")),
         automated: true,
         images: vec!["registry.example.org/shop:5.2.1".to_owned()],
+    }
+}
+
+/// Something that was done by itself, from one time to another.
+pub(crate) fn deed(kind: LogKind, id: &str, (from, to): (&str, &str), text: &str) -> LogView {
+    LogView {
+        id: id.to_owned(),
+        kind,
+        by: "automated".to_owned(),
+        started_at: at(from),
+        finished_at: at(to),
+        well: true,
+        revision: Some(revision("e1a9d42")),
+        spec: String::new(),
+        objects: if kind == LogKind::Heal { 3 } else { 4 },
+        text: text.to_owned(),
     }
 }
 
