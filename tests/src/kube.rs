@@ -93,6 +93,7 @@ const KINDS: &[(&str, &str, &str, bool)] = &[
         "appprojects",
         true,
     ),
+    ("ResourceQuota", "api/v1", "resourcequotas", true),
     ("Record", "apis/lockstep.dev/v1alpha1", "records", true),
     ("Bundle", "apis/lockstep.dev/v1alpha1", "bundles", true),
 ];

@@ -4,6 +4,7 @@
 //! `hooks` what runs once in a sync, `refused` what the API server does not take, `source` git on its bad days, `bases` other repositories that a
 //! kustomization names, `claims` whose an object is.
 
+mod back;
 mod bases;
 mod basics;
 mod claims;
