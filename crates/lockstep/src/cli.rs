@@ -5,8 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::object::Object;
 use crate::period::Period;
 use crate::screen::Color;
+
+mod past;
+
+pub(crate) use past::{AbandonArgs, HistoryArgs, OneAppArgs, RollbackArgs};
 
 /// What stands above the flags that every verb has.
 const EVERYWHERE: &str = "Everywhere";
@@ -96,7 +101,7 @@ pub(crate) enum AppVerb {
     Diff(DiffArgs),
     /// Do it: print the plan, send it back as seen, follow it until it is healthy
     #[command(
-        after_help = "Examples:\n  lockstep sync checkout -e prod\n  lockstep sync prod/checkout --dry-run\n  lockstep sync prod/checkout --no-wait"
+        after_help = "Examples:\n  lockstep sync checkout -e prod\n  lockstep sync prod/checkout --dry-run\n  lockstep sync prod/checkout --resource Deployment/web --no-wait"
     )]
     Sync(SyncArgs),
     /// Wait until apps are as asked
@@ -104,6 +109,23 @@ pub(crate) enum AppVerb {
         after_help = "Examples:\n  lockstep wait -e dev --revision 4f2a9c1\n  lockstep wait prod/checkout --for synced --timeout 2m"
     )]
     Wait(WaitArgs),
+    /// The deployments one can go back to, and everything that was done
+    History(HistoryArgs),
+    /// Go back to what was deployed before, and stay there until a newer commit
+    #[command(
+        after_help = "Examples:\n  lockstep rollback checkout -e prod --reason 'errors since 14:00'\n  lockstep rollback prod/checkout --to 46 --until 2h\n  lockstep rollback prod/checkout --to a3f19d7 --dry-run"
+    )]
+    Rollback(RollbackArgs),
+    /// Follow git's target again after a rollback
+    Release(OneAppArgs),
+    /// End the sync that runs; its hooks are tidied up
+    #[command(alias = "terminate-op")]
+    Terminate(OneAppArgs),
+    /// Look after objects no longer: they stay in the cluster as they are
+    #[command(
+        after_help = "Examples:\n  lockstep abandon checkout -e prod ConfigMap/old\n  lockstep abandon prod/checkout /ConfigMap/shop/old batch/Job/shop/seed"
+    )]
+    Abandon(AbandonArgs),
 }
 
 /// How to print apps.
@@ -211,9 +233,19 @@ pub(crate) struct SyncArgs {
     /// Its environment
     #[arg(short, long, value_name = "ENV")]
     pub(crate) env: Option<String>,
-    /// Insist on this commit, with all its digits: nothing is done when the target names another by now
+    /// Sync to this commit, with all its digits, instead of the target's; where new commits are applied by themselves
+    /// it has to be the target's
     #[arg(long, value_name = "COMMIT")]
     pub(crate) revision: Option<String>,
+    /// Only this object, as KIND/NAME or GROUP/KIND/NAMESPACE/NAME; may be given several times. Runs no hooks
+    #[arg(long = "resource", alias = "only", value_name = "OBJECT")]
+    pub(crate) resources: Vec<Object>,
+    /// Run no hooks
+    #[arg(long)]
+    pub(crate) skip_hooks: bool,
+    /// Delete and make again what cannot be changed
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Stop after the plan: exit code 0 when there is nothing to do, 1 otherwise
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -258,6 +290,20 @@ pub(crate) enum Goal {
     Healthy,
     /// Equal to git, healthy or not.
     NoDrift,
+    /// What the last sync applied became healthy in time.
+    Verified,
+}
+
+impl Goal {
+    /// As it is written.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Healthy => "healthy",
+            Self::NoDrift => "without drift",
+            Self::Verified => "verified",
+        }
+    }
 }
 
 /// Flags of `wait`.
@@ -271,7 +317,7 @@ pub(crate) struct WaitArgs {
     /// Until this commit is the live one; 7 digits or more
     #[arg(long, value_name = "COMMIT")]
     pub(crate) revision: Option<String>,
-    /// synced, healthy or no-drift
+    /// synced, healthy, verified (what was applied became healthy in time) or no-drift
     #[arg(long = "for", value_enum, value_name = "GOAL", default_value_t)]
     pub(crate) goal: Goal,
     /// How long to wait

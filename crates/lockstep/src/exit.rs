@@ -107,10 +107,10 @@ impl Exit {
             {
                 Self::Unreachable
             }
-            "repo" | "render" | "diff" | "apply" | "spec" | "prune" | "project" | "plan" => {
-                Self::SyncFailed
-            }
+            "repo" | "render" | "diff" | "apply" | "spec" | "prune" | "project" | "plan"
+            | "sync" | "hook" | "delete" => Self::SyncFailed,
             "health" => Self::Unhealthy,
+            "held" if code == "held.rollback" => Self::Blocked,
             "held" => Self::NeedsAPerson,
             "unknown" => Self::Unreachable,
             _ => Self::Unexpected,

@@ -2,12 +2,13 @@
 //!
 //! Reading order: [`cli`] is every verb and flag, [`exit`] every exit code, [`failure`] what an error looks like,
 //! [`environment`] the one place where variables are read, [`screen`] how text becomes a terminal's, [`server`] the
-//! connection to a daemon, [`target`] which app is meant, `verb` one module for each verb.
+//! connection to a daemon, [`target`] which app is meant, [`object`] which object of it, `verb` one module for each verb.
 
 mod cli;
 mod environment;
 mod exit;
 mod failure;
+mod object;
 mod period;
 mod screen;
 mod server;

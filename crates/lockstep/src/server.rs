@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lockstep_api::{App, AppList, AppSummary, Overview, Problem, SyncRequest, Time};
+use lockstep_api::{App, AppList, AppSummary, Overview, Problem, Time};
 use lockstep_manifest::Sensitive;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, USER_AGENT,
 };
 use reqwest::{Client, Method, Response, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::exit::Exit;
@@ -20,9 +21,6 @@ const LARGEST: usize = 64 << 20;
 
 /// How long an ordinary answer may take; the daemon gives itself less.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the daemon holds on to a question about an operation that has not ended.
-const LONG_POLL: Duration = Duration::from_secs(30);
 
 /// A daemon.
 pub(crate) struct Server {
@@ -264,16 +262,29 @@ impl Server {
         target: &Target,
         part: &str,
     ) -> Result<Answer<T>, Failure> {
-        self.get(&["apps", &target.env, &target.app, part]).await
+        self.part_of(target, part, &[]).await
     }
 
-    /// Asks for a sync. The inner error is the problem as the server put it: one of them carries a newer plan.
-    pub(crate) async fn sync(
+    /// A part of one app, as much of it as the query asks for.
+    pub(crate) async fn part_of<T: DeserializeOwned>(
         &self,
         target: &Target,
-        request: &SyncRequest,
+        part: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Answer<T>, Failure> {
+        let url = self.url(&["apps", &target.env, &target.app, part], query);
+        self.ask(Method::GET, url, None, PATIENCE).await
+    }
+
+    /// Asks for something that takes its time: `sync`, `rollback`. The inner error is the problem as the server put it:
+    /// one of them carries a newer plan.
+    pub(crate) async fn order(
+        &self,
+        target: &Target,
+        verb: &str,
+        request: &impl Serialize,
     ) -> Result<Result<lockstep_api::Operation, Problem>, Failure> {
-        let url = self.url(&["apps", &target.env, &target.app, "sync"], &[]);
+        let url = self.url(&["apps", &target.env, &target.app, verb], &[]);
         let body =
             serde_json::to_string(request).map_err(|error| self.foreign(&error.to_string()))?;
         let response = self.send(Method::POST, url, Some(body), PATIENCE).await?;
@@ -295,14 +306,26 @@ impl Server {
         }
     }
 
-    /// An operation, once it has changed or half a minute is over.
+    /// Asks for something that is done at once, and reads what the app is then.
+    pub(crate) async fn tell(
+        &self,
+        target: &Target,
+        verb: &str,
+        request: &impl Serialize,
+    ) -> Result<Answer<App>, Failure> {
+        let url = self.url(&["apps", &target.env, &target.app, verb], &[]);
+        let body =
+            serde_json::to_string(request).map_err(|error| self.foreign(&error.to_string()))?;
+        let answer = self.ask(Method::POST, url, Some(body), PATIENCE).await;
+        answer.map_err(|failure| failure.state("nothing was changed"))
+    }
+
+    /// An operation as it is now.
     pub(crate) async fn operation(
         &self,
         id: &str,
     ) -> Result<Answer<lockstep_api::Operation>, Failure> {
-        let wait = format!("{}s", LONG_POLL.as_secs());
-        let url = self.url(&["operations", id], &[("wait", &wait)]);
-        self.ask(Method::GET, url, None, LONG_POLL + PATIENCE).await
+        self.get(&["operations", id]).await
     }
 
     /// The doorbell: rings when any app changed.

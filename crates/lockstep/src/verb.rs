@@ -5,7 +5,11 @@ mod diff;
 mod drift;
 mod follow;
 mod help;
+mod history;
+mod let_go;
+mod operation;
 mod render;
+mod rollback;
 mod serve;
 mod status;
 mod sync;
@@ -54,6 +58,11 @@ pub(crate) fn run(cli: Cli, environment: &Environment, screen: &Screen) -> Resul
                     AppVerb::Diff(args) => diff::run(args, &server, screen).await,
                     AppVerb::Sync(args) => sync::run(args, &server, screen).await,
                     AppVerb::Wait(args) => wait::run(args, &server, screen).await,
+                    AppVerb::History(args) => history::run(args, &server, screen).await,
+                    AppVerb::Rollback(args) => rollback::run(args, &server, screen).await,
+                    AppVerb::Release(args) => let_go::release(args, &server, screen).await,
+                    AppVerb::Terminate(args) => let_go::terminate(args, &server, screen).await,
+                    AppVerb::Abandon(args) => let_go::abandon(args, &server, screen).await,
                 }
             })
         }

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use lockstep_api::app::SyncState;
-use lockstep_api::{AppSummary, HealthState, State, StepOutcome, text};
+use lockstep_api::operation::VerifiedState;
+use lockstep_api::{AppSummary, HealthState, Operation, State, StepOutcome, text};
 use tokio::time::Instant;
 
+use super::operation::Hooks;
 use crate::cli::Goal;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -40,8 +42,11 @@ pub(super) enum Verdict {
     NotYet(String),
 }
 
-/// Decides from the app alone.
-pub(super) fn judge(app: &AppSummary, wish: &Wish) -> Verdict {
+/// The reason of an app that is kept where it was rolled back to.
+const ROLLED_BACK: &str = "held.rollback";
+
+/// Decides from the app and its last operation alone.
+pub(super) fn judge(app: &AppSummary, operation: Option<&Operation>, wish: &Wish) -> Verdict {
     if let Some(wanted) = &wish.revision {
         let is = |commit: &Option<lockstep_api::Commit>| {
             commit
@@ -50,7 +55,7 @@ pub(super) fn judge(app: &AppSummary, wish: &Wish) -> Verdict {
         };
         if !is(&app.live) {
             if is(&app.wanted) {
-                return unmet(app);
+                return unmet(app, wish.goal);
             }
             let now = app
                 .wanted
@@ -63,11 +68,33 @@ pub(super) fn judge(app: &AppSummary, wish: &Wish) -> Verdict {
         Goal::Synced => app.state == State::Synced,
         Goal::Healthy => app.health == Some(HealthState::Healthy),
         Goal::NoDrift => app.sync == SyncState::InSync && app.drift_fields == 0,
+        Goal::Verified => match verified(app, operation) {
+            Some(VerifiedState::Verified) => true,
+            Some(VerifiedState::NotVerified) => return Verdict::Lost(Exit::Unhealthy),
+            Some(VerifiedState::Pending) => false,
+            // A commit that changed nothing here was not applied: it is as good as the one before.
+            None => app.state == State::Synced,
+        },
     };
-    if met { Verdict::Met } else { unmet(app) }
+    if met {
+        Verdict::Met
+    } else {
+        unmet(app, wish.goal)
+    }
 }
 
-fn unmet(app: &AppSummary) -> Verdict {
+/// How it stands with what was applied last; none where no sync of the live commit has ended well.
+fn verified(app: &AppSummary, operation: Option<&Operation>) -> Option<VerifiedState> {
+    let operation = operation.filter(|operation| !operation.dry_run)?;
+    if operation.is_running() {
+        return Some(VerifiedState::Pending);
+    }
+    let live = app.live.as_ref().map(|live| live.sha.as_str());
+    let state = operation.verified.as_ref().map(|verified| verified.state);
+    state.filter(|_| operation.revision.as_deref() == live)
+}
+
+fn unmet(app: &AppSummary, goal: Goal) -> Verdict {
     let code = app
         .reason
         .as_ref()
@@ -80,7 +107,12 @@ fn unmet(app: &AppSummary) -> Verdict {
         }),
         // Drift that is put back by itself, only not yet.
         State::Drifted if code == REVERTING => Verdict::NotYet(reason(app)),
-        State::Held | State::Drifted => Verdict::Lost(Exit::NeedsAPerson),
+        // It is kept there, and that says nothing of how it is doing.
+        State::Held if code == ROLLED_BACK && goal != Goal::Synced => {
+            Verdict::NotYet(format!("not {} yet", goal.text()))
+        }
+        State::Held => Verdict::Lost(Exit::of_reason(code)),
+        State::Drifted => Verdict::Lost(Exit::NeedsAPerson),
         // What cannot be seen may be seen in a moment.
         State::Unknown | State::Syncing | State::Synced => Verdict::NotYet(reason(app)),
     }
@@ -99,6 +131,7 @@ pub(super) fn lost(app: &AppSummary, exit: Exit) -> Failure {
     let what = match exit {
         Exit::Unhealthy => "was applied but isn't healthy",
         Exit::NeedsAPerson => "waits for a person",
+        Exit::Blocked => "is held",
         Exit::Unreachable => "can't be seen",
         _ => "failed",
     };
@@ -130,9 +163,23 @@ pub(super) async fn until(
     let started = Instant::now();
     let mut doorbell = server.doorbell().await?;
     let mut said = String::new();
+    let mut said_hooks: Option<Hooks> = None;
     loop {
-        let app = server.app(target).await?.value.summary;
-        let why = match judge(&app, wish) {
+        let whole = server.app(target).await?.value;
+        if let Some(operation) = &whole.operation {
+            if said_hooks.is_none() {
+                let hooks = said_hooks.insert(Hooks::default());
+                hooks.skip_what_is_over(operation);
+            }
+            for line in said_hooks
+                .iter_mut()
+                .flat_map(|hooks| hooks.news(operation))
+            {
+                screen.err(&format!("{target}: {line}\n"));
+            }
+        }
+        let app = whole.summary;
+        let why = match judge(&app, whole.operation.as_ref(), wish) {
             Verdict::Met => return Ok(app),
             Verdict::Lost(exit) => return Err(lost(&app, exit)),
             Verdict::NotYet(why) => why,
@@ -206,14 +253,15 @@ mod tests {
     #[test]
     fn synced_at_an_older_commit_is_not_yet_the_commit_that_was_asked_for() {
         let old = app("synced", "x.y", "aaaaaaa", "aaaaaaa");
-        assert_eq!(judge(&old, &wish(None)), Verdict::Met);
+        assert_eq!(judge(&old, None, &wish(None)), Verdict::Met);
         assert_eq!(
-            judge(&old, &wish(Some("bbbbbbb"))),
+            judge(&old, None, &wish(Some("bbbbbbb"))),
             Verdict::NotYet("git's target is at aaaaaaa".to_owned())
         );
         assert_eq!(
             judge(
                 &app("synced", "x.y", "bbbbbbb", "bbbbbbb"),
+                None,
                 &wish(Some("bbbbbbb"))
             ),
             Verdict::Met
@@ -224,24 +272,68 @@ mod tests {
     fn a_failure_is_told_at_once_and_not_at_the_timeout() {
         let failing = app("failing", "render.field_unknown", "aaaaaaa", "bbbbbbb");
         assert_eq!(
-            judge(&failing, &wish(Some("bbbbbbb"))),
+            judge(&failing, None, &wish(Some("bbbbbbb"))),
             Verdict::Lost(Exit::SyncFailed)
         );
         let crashing = app("failing", "health.crashloop", "bbbbbbb", "bbbbbbb");
         assert_eq!(
-            judge(&crashing, &wish(None)),
+            judge(&crashing, None, &wish(None)),
             Verdict::Lost(Exit::Unhealthy)
         );
         let held = app("held", "held.approval", "aaaaaaa", "bbbbbbb");
         assert_eq!(
-            judge(&held, &wish(Some("bbb"))),
+            judge(&held, None, &wish(Some("bbb"))),
             Verdict::Lost(Exit::NeedsAPerson)
         );
         let unseen = app("unknown", "unknown.first_check", "aaaaaaa", "bbbbbbb");
         assert_eq!(
-            judge(&unseen, &wish(None)),
+            judge(&unseen, None, &wish(None)),
             Verdict::NotYet("because".to_owned())
         );
+    }
+
+    fn synced_by(verified: &str, revision: &str) -> Operation {
+        let json = format!(
+            r#"{{"id":"op-1","key":"prod/shop","phase":"succeeded","message":"","revision":"{revision}","by":"x",
+                "startedAt":"2026-03-12T14:30:00.000Z","finishedAt":null,"tookMs":null,"results":[],
+                "verified":{{"state":"{verified}","at":null,"why":null}}}}"#
+        );
+        serde_json::from_str(&json).expect("it is an operation")
+    }
+
+    #[test]
+    fn verified_is_what_was_applied_and_became_healthy_in_time() {
+        let wish = Wish {
+            goal: Goal::Verified,
+            revision: None,
+        };
+        let live = app("syncing", "syncing", "aaaaaaa", "aaaaaaa");
+        let judged = |verified: &str, revision: &str| {
+            judge(&live, Some(&synced_by(verified, revision)), &wish)
+        };
+        assert_eq!(judged("verified", "aaaaaaa"), Verdict::Met);
+        assert_eq!(
+            judged("notVerified", "aaaaaaa"),
+            Verdict::Lost(Exit::Unhealthy)
+        );
+        assert!(matches!(judged("pending", "aaaaaaa"), Verdict::NotYet(_)));
+        assert!(matches!(judged("verified", "bbbbbbb"), Verdict::NotYet(_)));
+        let synced = app("synced", "x.y", "aaaaaaa", "aaaaaaa");
+        assert_eq!(judge(&synced, None, &wish), Verdict::Met);
+    }
+
+    #[test]
+    fn a_rolled_back_app_can_become_healthy_but_not_synced_by_waiting() {
+        let held = app("held", "held.rollback", "aaaaaaa", "bbbbbbb");
+        assert_eq!(
+            judge(&held, None, &wish(None)),
+            Verdict::Lost(Exit::Blocked)
+        );
+        let healthy = Wish {
+            goal: Goal::Healthy,
+            revision: Some("aaaaaaa".to_owned()),
+        };
+        assert!(matches!(judge(&held, None, &healthy), Verdict::NotYet(_)));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! `lockstep sync`: print the plan, send it back as seen, follow it until it is healthy.
 
-use lockstep_api::operation::OperationPhase;
-use lockstep_api::{Operation, PlanView, Problem, State, SyncRequest, text};
+use lockstep_api::plan::StepAction;
+use lockstep_api::{PlanView, SyncRequest, text};
+use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::follow::{self, Wish};
-use crate::cli::{Goal, Output, SyncArgs};
+use super::follow;
+use super::operation::{Following, refused};
+use crate::cli::{Output, SyncArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::object::Object;
 use crate::screen::Screen;
 use crate::server::Server;
 use crate::target::{Purpose, Target, Written};
@@ -22,7 +25,36 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
     let target = Written::parse(&args.app, args.env.as_deref())?
         .resolve(server, Purpose::Write)
         .await?;
+    let following = Following {
+        target: &target,
+        output: args.output,
+        started,
+        deadline: started + args.timeout.0,
+        whole: args.resources.is_empty(),
+        server,
+        screen,
+    };
+    let mut request = SyncRequest {
+        // Whoever sends a plan back means its deletions, too, unless they say otherwise.
+        prune: args.no_prune.then_some(false),
+        resources: args.resources.iter().map(Object::pick).collect(),
+        skip_hooks: args.skip_hooks,
+        force: args.force,
+        ..SyncRequest::default()
+    };
+    if let Some(revision) = revision
+        && is_another(&revision, &target, server).await?
+    {
+        // What a sync to another commit would do is in no plan yet: the server has to be asked.
+        request.revision = Some(revision);
+        request.prune = Some(!args.no_prune);
+        request.dry_run = args.dry_run;
+        return order(&args, &following, &request).await;
+    }
     let plan = server.part::<PlanView>(&target, "plan").await?.value;
+    let digest = plan.digest.clone();
+    let plan = narrowed(plan, &args);
+    known(&plan, &args, &target, server).await?;
     let steps = !plan.steps.is_empty();
     // What failed for good is left out of the plan until somebody asks again, and this is asking.
     let again = plan.left.iter().any(|left| left.code == "failed");
@@ -33,7 +65,7 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
         if args.output == Output::Json {
             screen.raw(&(serde_json::to_string(&plan).unwrap_or_default() + "\n"));
         } else if !(steps || again) {
-            screen.out(&format!("{target} matches git; there is nothing to do\n"));
+            screen.out(&nothing_to_do(&args, &target));
         }
         return Ok(if args.dry_run && steps {
             Exit::No
@@ -41,189 +73,110 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
             Exit::Yes
         });
     }
-    let request = SyncRequest {
-        plan: Some(plan.digest),
-        // Whoever sends a plan back means its deletions, too, unless they say otherwise.
-        prune: args.no_prune.then_some(false),
-        revision,
-        ..SyncRequest::default()
-    };
-    let operation = match server.sync(&target, &request).await? {
+    request.plan = Some(digest);
+    order(&args, &following, &request).await
+}
+
+/// Asks for the sync, and follows it as far as that is wanted.
+async fn order(
+    args: &SyncArgs,
+    following: &Following<'_>,
+    request: &SyncRequest,
+) -> Result<Exit, Failure> {
+    let (target, server) = (following.target, following.server);
+    let operation = match server.order(target, "sync", request).await? {
         Ok(operation) => operation,
-        Err(problem) => return Err(refused(&problem, &target, screen)),
+        Err(problem) => return Err(refused(&problem, target, following.screen)),
     };
+    let again = format!("lockstep wait {}/{}", target.env, target.app);
+    if request.dry_run {
+        let tried = following.tried(operation);
+        return follow::interruptible("nothing is changed", &again, tried).await;
+    }
     if args.no_wait {
-        begun(&args, &target, &operation, screen);
+        following.begun(&operation);
         return Ok(Exit::Yes);
     }
-    let again = format!("lockstep wait {}/{}", target.env, target.app);
-    let follow = finish(&args, &target, operation, started, server, screen);
-    follow::interruptible("the sync goes on", &again, follow).await
+    let finish = following.finish(operation);
+    follow::interruptible("the sync goes on", &again, finish).await
 }
 
-fn begun(args: &SyncArgs, target: &Target, operation: &Operation, screen: &Screen) {
-    match args.output {
-        Output::Json => print_json(operation, screen),
-        Output::Text => {
-            screen.out(&format!(
-                "{target}: begun as {}; wait for it with: lockstep wait {}/{}\n",
-                text::plain(&operation.id),
-                target.env,
-                target.app
-            ));
-        }
+/// Is it another commit than the one that git's target names?
+async fn is_another(revision: &str, target: &Target, server: &Server) -> Result<bool, Failure> {
+    let app = server.app(target).await?.value.summary;
+    let wanted = app.wanted.or(app.live);
+    Ok(wanted.is_none_or(|wanted| wanted.sha != revision))
+}
+
+fn nothing_to_do(args: &SyncArgs, target: &Target) -> String {
+    if args.resources.is_empty() {
+        format!("{target} matches git; there is nothing to do\n")
+    } else {
+        let names: Vec<String> = args.resources.iter().map(ToString::to_string).collect();
+        let names = names.join(", ");
+        format!("{names} of {target}: there is nothing to do\n")
     }
 }
 
-/// Follows the operation to its end, then the app until it is healthy.
-async fn finish(
+/// The part of the plan that is asked for: these objects, and hooks only where they run.
+fn narrowed(mut plan: PlanView, args: &SyncArgs) -> PlanView {
+    let whole = args.resources.is_empty();
+    let has_hooks = whole && !args.skip_hooks;
+    if has_hooks {
+        return plan;
+    }
+    let picks = |id: &lockstep_api::app::ObjectRef| {
+        whole || args.resources.iter().any(|written| written.is(id))
+    };
+    plan.steps.retain(|step| match step.action {
+        StepAction::Run | StepAction::LetGo => has_hooks,
+        StepAction::Apply | StepAction::Prune | StepAction::Release => picks(&step.id),
+    });
+    plan.left.retain(|left| picks(&left.id));
+    let count = |verb: &str| {
+        let steps = plan.steps.iter();
+        let count = steps.filter(|step| text::step_verb(step) == verb).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    };
+    (plan.create, plan.update, plan.delete, plan.hooks) = (
+        count("create"),
+        count("update"),
+        count("delete"),
+        count("run"),
+    );
+    plan
+}
+
+/// The objects of an app, as far as they are needed to know one.
+#[derive(Deserialize)]
+struct Objects {
+    items: Vec<lockstep_api::app::Object>,
+}
+
+/// Sees to it that the app has every object that is named: a slip is no sync of nothing.
+async fn known(
+    plan: &PlanView,
     args: &SyncArgs,
     target: &Target,
-    operation: Operation,
-    started: Instant,
     server: &Server,
-    screen: &Screen,
-) -> Result<Exit, Failure> {
-    let deadline = started + args.timeout.0;
-    let operation = ended(target, operation, deadline, server, screen).await?;
-    if operation.phase == OperationPhase::Failed {
-        return Err(failed(target, &operation));
-    }
-    if !screen_is_json(args) {
-        let count = text::objects(u64::try_from(operation.results.len()).unwrap_or(u64::MAX));
-        progress(screen, "applied", &count, operation.took_ms);
-    }
-    let applied = Instant::now();
-    let wish = Wish {
-        goal: Goal::Healthy,
-        revision: operation.revision.clone(),
+) -> Result<(), Failure> {
+    let is_planned = |written: &&Object| {
+        plan.steps.iter().any(|step| written.is(&step.id))
+            || plan.left.iter().any(|left| written.is(&left.id))
     };
-    let app = follow::until(target, &wish, deadline, server, screen).await?;
-    if screen_is_json(args) {
-        print_json(&operation, screen);
-        return Ok(Exit::Yes);
-    }
-    progress(screen, "healthy", "", Some(millis(applied.elapsed())));
-    let commit = app
-        .live
-        .as_ref()
-        .map_or_else(String::new, |commit| format!(" at {}", commit.short));
-    let took = text::took(millis(started.elapsed()));
-    screen.out(&match (app.state, &app.reason) {
-        (State::Synced, _) | (_, None) => format!("{target} matches git{commit}. {took}\n"),
-        // Something is left: an object that waits for approval to be deleted, drift that is only reported.
-        (state, Some(reason)) => {
-            format!(
-                "{target} is healthy{commit} and {}: {}. {took}\n",
-                state.text().to_lowercase(),
-                text::plain(&reason.text)
-            )
-        }
-    });
-    Ok(Exit::Yes)
-}
-
-fn screen_is_json(args: &SyncArgs) -> bool {
-    args.output == Output::Json
-}
-
-fn print_json(operation: &Operation, screen: &Screen) {
-    // Plain data: it cannot fail.
-    screen.raw(&(serde_json::to_string(operation).unwrap_or_default() + "\n"));
-}
-
-fn progress(screen: &Screen, step: &str, facts: &str, took: Option<u64>) {
-    let took = took.map_or_else(String::new, text::took);
-    screen.err(&format!("{step:<9} {facts:<12} {took:>6}\n"));
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Asks until the operation has ended; the server holds each question until there is news.
-async fn ended(
-    target: &Target,
-    mut operation: Operation,
-    deadline: Instant,
-    server: &Server,
-    screen: &Screen,
-) -> Result<Operation, Failure> {
-    let mut said = operation.message.clone();
-    while operation.phase == OperationPhase::Running {
-        let asked = tokio::time::timeout_at(deadline, server.operation(&operation.id)).await;
-        let Ok(answer) = asked else {
-            return Err(Failure::new(
-                Exit::Timeout,
-                format!("{target} is still being synced"),
-                format!("lockstep wait {}/{}", target.env, target.app),
-            )
-            .why(&operation.message)
-            .state("the sync goes on"));
-        };
-        operation = answer?.value;
-        if operation.phase == OperationPhase::Running
-            && operation.message != said
-            && !operation.message.is_empty()
-        {
-            said.clone_from(&operation.message);
-            screen.err(&format!("{target}: {}\n", text::plain(&said)));
-        }
-    }
-    Ok(operation)
-}
-
-/// The failure of an operation, with the objects that failed.
-fn failed(target: &Target, operation: &Operation) -> Failure {
-    let bad: Vec<String> = operation
-        .results
+    let doubtful: Vec<_> = args
+        .resources
         .iter()
-        .filter(|result| result.status == "SyncFailed")
-        .map(|result| format!("{}: {}", result.id.short(), result.message))
+        .filter(|one| !is_planned(one))
         .collect();
-    let applied = operation
-        .results
-        .iter()
-        .filter(|result| result.status == "Synced")
-        .count();
-    let why = match bad.as_slice() {
-        [] => operation.message.clone(),
-        [one] => one.clone(),
-        [first, rest @ ..] => format!("{first}; and {} more", rest.len()),
-    };
-    let applied = u64::try_from(applied).unwrap_or(u64::MAX);
-    Failure::new(
-        Exit::SyncFailed,
-        format!("the sync of {target} failed"),
-        format!("lockstep status {}/{}", target.env, target.app),
-    )
-    .why(why)
-    .state(match applied {
-        0 => "nothing was applied".to_owned(),
-        applied => format!("{} applied, {} not", text::objects(applied), bad.len()),
-    })
-}
-
-/// The failure of a request; a newer plan is printed, because it has to be looked at.
-fn refused(problem: &Problem, target: &Target, screen: &Screen) -> Failure {
-    match &problem.plan {
-        Some(plan) => {
-            screen.err(&format!(
-                "The plan is another one by now:\n{}",
-                text::plan(plan)
-            ));
-            Failure::new(
-                Exit::NeedsAPerson,
-                format!("{target} was not synced"),
-                format!(
-                    "look at the new plan, then: lockstep sync {}/{}",
-                    target.env, target.app
-                ),
-            )
-            .why("the plan changed between looking and syncing")
-            .state("nothing was changed")
-        }
-        None => Failure::of_problem(problem).state("nothing was changed"),
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    let objects: Objects = server.part(target, "objects").await?.value;
+    let is_there = |written: &Object| objects.items.iter().any(|object| written.is(&object.id));
+    match doubtful.iter().find(|written| !is_there(written)) {
+        Some(missing) => Err(missing.unknown(target)),
+        None => Ok(()),
     }
 }
 
@@ -244,30 +197,6 @@ fn complete(text: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_failed_sync_names_the_object_and_what_was_applied() {
-        let operation: Operation = serde_json::from_str(
-            r#"{"id":"op-1","key":"prod/shop","phase":"failed","message":"1 of 2 objects failed","revision":null,"by":"x",
-                "startedAt":"2026-03-12T14:30:00.000Z","finishedAt":"2026-03-12T14:30:01.000Z","tookMs":1000,
-                "results":[
-                  {"ref":{"group":"","kind":"Service","namespace":"s","name":"a"},"status":"Synced","message":"configured"},
-                  {"ref":{"group":"apps","kind":"Deployment","namespace":"s","name":"b"},"status":"SyncFailed",
-                   "message":"spec.selector never changes"}]}"#,
-        )
-        .expect("it is an operation");
-        let target = Target {
-            env: "prod".to_owned(),
-            app: "shop".to_owned(),
-        };
-        let failure = failed(&target, &operation);
-        assert_eq!(
-            failure.text(),
-            "error: the sync of shop in prod failed\n  why    Deployment/b: spec.selector never changes\n  state  1 \
-             object applied, 1 not\n  next   lockstep status prod/shop\n"
-        );
-        assert_eq!(failure.exit, Exit::SyncFailed);
-    }
 
     #[test]
     fn only_a_complete_commit_is_synced_to() {
