@@ -1,5 +1,7 @@
 //! What runs when, and what becomes of it.
 
+use lockstep_app::app::OnDelete;
+use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Health, Manifest, ObjectId};
 use lockstep_plan::{
     Course, Entry, HookRun, HookSeen, HookState, Mode, Run, Selector, Unstepped, Waiting,
@@ -409,4 +411,47 @@ fn a_confirmed_deletion_is_made_and_one_that_was_confirmed_before_is_asked_for_a
     ));
     case.app.deletion_approved = Some(after(1));
     assert_eq!(front(&case), ["- ConfigMap shop/a: no longer in git"]);
+}
+
+#[test]
+fn an_app_that_leaves_asks_for_what_wants_a_confirmation_and_runs_its_hooks_around_the_rest() {
+    let confirm = with(
+        config_map("shop/asks"),
+        "argocd.argoproj.io/sync-options",
+        "Delete=confirm",
+    );
+    let mut case = Case::synced(vec![confirm, config_map("shop/goes")]);
+    case.git = vec![
+        hook("shop/first", "PreDelete"),
+        hook("shop/last", "PostDelete"),
+    ];
+    case.mode = Mode::Leave;
+    case.app.on_delete = OnDelete::Cascade(Propagation::Foreground);
+    let mut case = running(case);
+    assert_eq!(front(&case), ["! batch/Job shop/first: PreDelete hook"]);
+    case.succeeded("batch/Job shop/first", "PreDelete");
+    assert_eq!(
+        front(&case),
+        ["- ConfigMap shop/goes: its app is being deleted"]
+    );
+    assert!(case.plan().waiting.iter().any(|(step, on)| {
+        step.id == id("ConfigMap shop/asks") && matches!(on, Waiting::Approval(_))
+    }));
+    case.app.deletion_approved = Some(after(1));
+    for name in ["asks", "goes"] {
+        case.deleted(&format!("ConfigMap shop/{name}"));
+        case.inventory
+            .entries
+            .remove(&id(&format!("ConfigMap shop/{name}")));
+    }
+    assert_eq!(front(&case), ["! batch/Job shop/last: PostDelete hook"]);
+    case.hook_is("batch/Job shop/last", "PostDelete", HookState::Running);
+    assert_eq!(front(&case), [] as [&str; 0]);
+    case.succeeded("batch/Job shop/last", "PostDelete");
+    assert_eq!(
+        front(&case).len(),
+        2,
+        "the hooks go last: {:?}",
+        case.told()
+    );
 }

@@ -1,9 +1,11 @@
 //! What is kept, and who decides: a lost record, confirmations, things given up, how long a commit waits.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use lockstep_tests::World;
-use lockstep_tests::kube::path;
-use reqwest::Method;
+use lockstep_tests::kube::{PATIENCE, path};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::hooks::{ask, ended, hook};
@@ -244,6 +246,123 @@ async fn what_was_done_stands_in_the_record_heals_included() -> Result<()> {
     assert!(
         heal.is_some_and(|text| text.contains("touched-by") && text.contains("hand")),
         "{heal:?}"
+    );
+    Ok(())
+}
+
+/// A policy of the cluster that lets nobody delete ConfigMaps of the target namespace.
+async fn forbid_deletions(world: &World, name: &str) -> Result<String> {
+    let policy = format!("no-deletions-{}", world.target);
+    world
+        .kube
+        .create(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": policy},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"],
+                    "operations": ["DELETE"], "resources": ["configmaps"]}]},
+                "validations": [{"expression": "false", "message": "nothing is deleted here"}],
+            },
+        }))
+        .await?;
+    world
+        .kube
+        .create(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": policy},
+            "spec": {"policyName": policy, "validationActions": ["Deny"], "matchResources": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.target}}}},
+        }))
+        .await?;
+    let tried = format!("{}?dryRun=All", at(world, "ConfigMap", name));
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let denying = async {
+        loop {
+            let (status, _) = world.kube.send(Method::DELETE, &tried, "", None).await?;
+            if status == StatusCode::UNPROCESSABLE_ENTITY {
+                return anyhow::Ok(());
+            }
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, denying)
+        .await
+        .context("the policy did not come into force")??;
+    Ok(policy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_is_refused_stays_on_record_and_is_made_when_it_is_let() -> Result<()> {
+    let back = config_map("back", "1");
+    let world = settled_as(
+        "refuseddelete",
+        &[config_map("front", "1"), back.clone()],
+        |app| {
+            app["spec"]["syncPolicy"]["retry"] = json!({"limit": 1, "backoff": {"duration": "1s"}});
+        },
+    )
+    .await?;
+    let policy = forbid_deletions(&world, "back").await?;
+    withdraw(&world.repository, APP, &[back])?;
+    let app = ended(&world, "Failed").await?;
+    let message = app["status"]["operationState"]["message"].as_str();
+    assert!(
+        message.is_some_and(|text| text.contains("nothing is deleted here")),
+        "{message:?}"
+    );
+    live(&world, "ConfigMap", "back").await?;
+    let record = world.kube.must(&path("Record", &world.apps, APP)).await?;
+    let entries = record["entries"].as_array().context("an inventory")?;
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry["name"] == "back" && entry["uid"].is_string()),
+        "{entries:#?}"
+    );
+    let binding = path("ValidatingAdmissionPolicyBinding", "", &policy);
+    world.kube.delete(&binding).await?;
+    let tried = format!("{}?dryRun=All", at(&world, "ConfigMap", "back"));
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while !world
+        .kube
+        .send(Method::DELETE, &tried, "", None)
+        .await?
+        .0
+        .is_success()
+    {
+        tick.tick().await;
+    }
+    ask(&world, json!({"prune": true})).await?;
+    absent(&world, "ConfigMap", "back").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_is_renamed_takes_its_objects_along_and_deletes_none() -> Result<()> {
+    let mut world = settled("rename", &[config_map("front", "1")]).await?;
+    let before = live(&world, "ConfigMap", "front").await?;
+    world.daemon().terminate()?;
+    world.kube.delete(&application(&world, APP)).await?;
+    world.kube.create(&world.application("store", APP)).await?;
+    let mark = world.mark().await?;
+    world.start()?;
+    world
+        .app("store", "being Synced", |app| {
+            app["status"]["sync"]["status"] == "Synced"
+        })
+        .await?;
+    let after = live(&world, "ConfigMap", "front").await?;
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    let tracking = &after["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"];
+    assert!(
+        tracking.as_str().is_some_and(|id| id.starts_with("store:")),
+        "{tracking}"
+    );
+    let writes = of_objects(world.writes_since(mark).await?);
+    assert!(
+        writes.iter().all(|write| write.verb == "patch"),
+        "{writes:#?}"
     );
     Ok(())
 }
