@@ -1,6 +1,7 @@
-//! Serves a made-up board, to look at the page in a browser: `cargo run -p lockstep-daemon --example page [PORT] [empty|faults|live]`.
+//! Serves a made-up board, to look at the page in a browser: `cargo run -p lockstep-daemon --example page [PORT] [empty|faults|live|deeds]`.
 //!
-//! With `live`, one app fails and recovers every two seconds.
+//! With `live`, one app fails and recovers every two seconds; with `deeds`, the apps have hooks, or were rolled back, or
+//! are being deleted.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -27,6 +28,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let which = std::env::args().nth(2).unwrap_or_default();
     let mut board = match which.as_str() {
         "empty" => sample::board_of(Vec::new()),
+        "deeds" => sample::board_of(vec![
+            sample::with_hooks_to_run(),
+            sample::verified(),
+            sample::rolled_back(),
+            sample::leaving(),
+        ]),
         _ => sample::board(),
     };
     if which == "faults" {

@@ -107,6 +107,7 @@ impl Life {
                 effects.push(Effect::Farewell(tombstone.map(Box::new)));
             }
         } else {
+            self.shown = Some(Arc::clone(&made));
             self.phase = Phase::Leaving(made);
         }
     }

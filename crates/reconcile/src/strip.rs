@@ -1,11 +1,11 @@
 //! The strip: how far a commit got, step by step.
 
-use lockstep_app::app::App;
+use lockstep_app::app::{App, Revision};
 use lockstep_manifest::Health;
 use lockstep_plan::NOT_OURS;
 
 use crate::life::{Life, Phase};
-use crate::view::{Outcome, Strip, StripStep};
+use crate::view::{Outcome, Strip, StripStep, Verified};
 
 impl Life {
     pub(crate) fn strips(&self, app: Option<&App>) -> Vec<Strip> {
@@ -38,6 +38,7 @@ impl Life {
                 .as_ref()
                 .filter(|_| !is_enforced || diff == Outcome::Held);
             let ready = self.ready_fact();
+            let verified = self.verified_fact(&slot.commit.revision);
             strips.push(Strip {
                 commit: slot.commit.clone(),
                 live: is_enforced && !self.fresh,
@@ -79,7 +80,11 @@ impl Life {
                         health,
                         applied_to,
                         self.healthy_at.filter(|_| is_enforced),
-                        ready.filter(|_| is_enforced).into_iter().collect(),
+                        ready
+                            .into_iter()
+                            .chain(verified)
+                            .filter(|_| is_enforced)
+                            .collect(),
                     ),
                 ],
             });
@@ -112,6 +117,17 @@ impl Life {
             Health::Missing | Health::Unknown { .. } => Outcome::None,
         };
         (Outcome::Done, apply, health)
+    }
+
+    /// Did all that the last sync applied of this commit become healthy? Nothing is said while that is open.
+    fn verified_fact(&self, revision: &Revision) -> Option<String> {
+        let operation = self.last_operation.as_ref()?;
+        let operation = Some(operation).filter(|o| o.revision.as_ref() == Some(revision))?;
+        match operation.verified.as_ref()? {
+            Verified::Pending => None,
+            Verified::Yes(_) => Some("verified".to_owned()),
+            Verified::No(_) => Some("not verified in time".to_owned()),
+        }
     }
 
     pub(crate) fn ready_fact(&self) -> Option<String> {

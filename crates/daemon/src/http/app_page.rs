@@ -3,8 +3,6 @@
 use lockstep_api::app::{
     App, Axis, Condition, Event, HealthState, Object, SetBy, StepOutcome, SyncState,
 };
-use lockstep_api::operation::OperationPhase;
-use lockstep_api::past::Deployment;
 use lockstep_api::plan::LeftAlone;
 use lockstep_api::{State, text};
 use lockstep_reconcile::view::AppView;
@@ -14,9 +12,11 @@ use super::wire;
 use super::words::{self, Now};
 
 mod ledger;
+mod past;
 mod strip;
 
 use ledger::{LedgerObject, PlanRow};
+use past::{Deeds, HistoryRow, ResultRow};
 use strip::StripBox;
 
 /// How many objects that need attention, or that are calm, a page shows; the rest stands in the JSON.
@@ -30,9 +30,6 @@ const STEPS: usize = 200;
 
 /// How many of them are open.
 const OPEN: usize = 3;
-
-/// How many deployments are shown.
-const DEPLOYMENTS: usize = 20;
 
 /// A piece of the page's aside.
 pub(super) struct Fact {
@@ -80,14 +77,6 @@ pub(super) struct ObjectRow {
     pub(super) note: String,
 }
 
-/// One deployment.
-pub(super) struct HistoryRow {
-    pub(super) entry: Deployment,
-    pub(super) live: bool,
-    pub(super) about: String,
-    pub(super) took: String,
-}
-
 /// The page without what stands around it.
 pub(super) struct AppBody {
     pub(super) now: Now,
@@ -107,6 +96,10 @@ pub(super) struct AppBody {
     pub(super) plan_about: String,
     pub(super) plan_more: usize,
     pub(super) plan_href: String,
+    pub(super) results: Vec<ResultRow>,
+    pub(super) results_title: &'static str,
+    pub(super) results_about: String,
+    pub(super) going: Vec<LeftAlone>,
     pub(super) left: Vec<LeftAlone>,
     pub(super) left_about: String,
     pub(super) objects: Vec<ObjectRow>,
@@ -116,10 +109,14 @@ pub(super) struct AppBody {
     pub(super) calm: Vec<ObjectRow>,
     pub(super) calm_about: String,
     pub(super) history: Vec<HistoryRow>,
+    pub(super) deeds: Option<Deeds>,
+    pub(super) heals: Option<Deeds>,
     pub(super) events: Vec<Event>,
     pub(super) source: Vec<Fact>,
     pub(super) policy: Vec<Fact>,
     pub(super) operation: Option<Vec<Fact>>,
+    pub(super) operation_title: &'static str,
+    pub(super) rollback: Vec<Fact>,
     pub(super) conditions: Vec<Condition>,
     pub(super) app: App,
 }
@@ -145,9 +142,14 @@ impl AppBody {
         };
         let (objects, calm) = fold(objects, calm);
         let steps = plan.as_ref().map_or(0, |plan| plan.steps.len());
-        let left = plan
-            .as_ref()
-            .map_or_else(Vec::new, |plan| plan.left.clone());
+        let left = plan.as_ref().map_or(&[][..], |plan| &plan.left);
+        // What is on its way out is waited for; everything else is left as it is.
+        let (going, left): (Vec<_>, Vec<_>) = left
+            .iter()
+            .cloned()
+            .partition(|one| one.code == "terminating");
+        let (deeds, heals) = past::deeds(view);
+        let is_tried = app.operation.as_ref().is_some_and(|o| o.dry_run);
         Self {
             now,
             role: words::role(summary.state),
@@ -188,6 +190,8 @@ impl AppBody {
                 |plan| {
                     if plan.steps.is_empty() {
                         "a sync would change nothing".to_owned()
+                    } else if plan.revision.is_none() {
+                        format!("what goes with the app: {} to delete", plan.delete)
                     } else {
                         format!("a sync would: {}", text::plan_counts(plan))
                     }
@@ -199,16 +203,24 @@ impl AppBody {
                 many => format!("{many} objects are left alone, each with the reason"),
             },
             left,
+            going,
+            results: past::results(&app),
+            results_title: if is_tried { "Dry run" } else { "Hooks" },
+            results_about: past::results_about(&app),
             objects,
             objects_about: format!("{} from git; healthy ones are folded", app.sections.objects),
             objects_more,
             calm,
             calm_about,
-            history: history(view),
+            history: past::history(view),
+            deeds,
+            heals,
             events: wire::events(view),
             source: source(&app),
             policy: policy(&app),
-            operation: operation(&app, now),
+            operation: past::operation(&app, now),
+            operation_title: if is_tried { "Dry run" } else { "Last sync" },
+            rollback: past::rollback(&app, now),
             conditions: app.conditions.clone(),
             app,
         }
@@ -344,29 +356,6 @@ fn fold(mut hot: Vec<ObjectRow>, mut calm: Vec<ObjectRow>) -> (Vec<ObjectRow>, V
     (hot, calm)
 }
 
-fn history(view: &AppView) -> Vec<HistoryRow> {
-    let live = view.live.as_ref().map(|live| live.revision.to_string());
-    wire::history(view)
-        .into_iter()
-        .take(DEPLOYMENTS)
-        .enumerate()
-        .map(|(at, entry)| HistoryRow {
-            live: at == 0 && live.as_deref().is_none_or(|live| live == entry.commit.sha),
-            about: format!("{} · {}", text::objects(entry.objects), by(&entry.by)),
-            took: entry.took_ms.map_or_else(|| "–".to_owned(), words::took),
-            entry,
-        })
-        .collect()
-}
-
-fn by(who: &str) -> String {
-    if who == "automated" {
-        "by policy".to_owned()
-    } else {
-        format!("by hand, {who}")
-    }
-}
-
 fn source(app: &App) -> Vec<Fact> {
     let source = &app.source;
     let or = |text: &str, other: &str| {
@@ -438,33 +427,6 @@ fn policy(app: &App) -> Vec<Fact> {
         say("Drift", &policy.drift, drift),
         say("Deletion", &policy.deletion, deletion.to_owned()),
     ]
-}
-
-fn operation(app: &App, now: Now) -> Option<Vec<Fact>> {
-    let operation = app.operation.as_ref()?;
-    let phase = match operation.phase {
-        OperationPhase::Running => "running",
-        OperationPhase::Terminating => "being ended",
-        OperationPhase::Succeeded => "succeeded",
-        OperationPhase::Failed => "failed",
-    };
-    let took = operation
-        .took_ms
-        .map_or_else(String::new, |took| format!(", {}", words::took(took)));
-    Some(vec![
-        fact("Result", format!("{phase}{took}")),
-        fact("Began", now.day(&operation.started_at)),
-        fact(
-            "Asked by",
-            if operation.by == "automated" {
-                "policy"
-            } else {
-                operation.by.as_str()
-            },
-        ),
-        fact("Said", operation.message.clone()),
-        code("Id", operation.id.clone()),
-    ])
 }
 
 /// Does a step count as reached?

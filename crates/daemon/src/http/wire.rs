@@ -1,9 +1,9 @@
 //! The board in wire types: the one place where our own types become the contract.
 
 use lockstep_api::app::{
-    App, AppCommand, AppSummary, Application, Axis, Commit, Condition, Effect, Event, GitPlace,
-    HealthState, Links, Neighbours, NextMove, Object, ObjectRef, Policy, Reason, Sections, SetBy,
-    Source, State, StepOutcome, Strip, StripKind, StripStep, SyncState,
+    App, AppSummary, Application, Axis, Commit, Condition, Event, GitPlace, HealthState, Links,
+    Neighbours, NextMove, Object, ObjectRef, Policy, Reason, Sections, SetBy, Source, State,
+    StepOutcome, Strip, StripKind, StripStep, SyncState,
 };
 use lockstep_api::drift::{Change, Drift, DriftField, DriftObject, Precision, Writer};
 use lockstep_api::time::Time;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::words;
 use crate::board::Board;
 
+mod commands;
 mod overview;
 mod past;
 mod plan;
@@ -218,7 +219,7 @@ pub(super) fn app(board: &Board, app: &AppView) -> App {
     App {
         summary: summary(board, app),
         strips: app.strips.iter().map(strip).collect(),
-        commands: commands(app),
+        commands: commands::commands(app),
         source: Source {
             repository: app.source.remote.clone(),
             target: app.source.target.clone(),
@@ -269,54 +270,6 @@ pub(super) fn app(board: &Board, app: &AppView) -> App {
             next: neighbour(at.map(|at| at + 1)),
         },
     }
-}
-
-/// What can be done about an app, most useful first; three at most.
-fn commands(app: &AppView) -> Vec<AppCommand> {
-    let at = format!("{} -e {}", app.name, app.environment);
-    let command = |label: &str, verb: &str, effect| AppCommand {
-        label: label.to_owned(),
-        command: format!("lockstep {verb} {at}"),
-        effect,
-    };
-    let look = || command("See what would change", "diff", Effect::Reads);
-    let mut commands = match app.word {
-        Word::Drifted => vec![
-            command("Go back to git", "sync", Effect::WritesCluster),
-            command("See what differs", "diff", Effect::Reads),
-        ],
-        Word::Held if app.plan_digest.is_some() => {
-            vec![
-                look(),
-                command("Let it through", "sync", Effect::WritesCluster),
-            ]
-        }
-        Word::Failing => vec![command("Try again now", "sync", Effect::WritesCluster)],
-        Word::Syncing => vec![command("Wait for it", "wait", Effect::Reads)],
-        Word::Held | Word::Unknown | Word::Synced => Vec::new(),
-    };
-    let suggested = app
-        .why
-        .as_ref()
-        .and_then(|why| why.next.as_deref())
-        .map(next_move);
-    if let Some(suggested) = suggested.and_then(|next| next.command)
-        && !commands.iter().any(|known| known.command == suggested)
-    {
-        let effect = if suggested.starts_with("lockstep sync") {
-            Effect::WritesCluster
-        } else {
-            Effect::Reads
-        };
-        let first = AppCommand {
-            label: "Next step".to_owned(),
-            command: suggested,
-            effect,
-        };
-        commands.insert(0, first);
-        commands.truncate(3);
-    }
-    commands
 }
 
 fn strip(strip: &view::Strip) -> Strip {

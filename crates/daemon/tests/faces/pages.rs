@@ -259,6 +259,87 @@ async fn a_held_app_shows_its_plan_and_the_digest_to_approve() {
 }
 
 #[tokio::test]
+async fn a_plan_shows_its_hooks_and_what_waits_for_them() {
+    let page = with(vec![sample::with_hooks_to_run()])
+        .get("/apps/prod/migrate")
+        .await;
+    for text in [
+        "2 objects to update, 0 to create, 1 to prune, 2 hooks to run",
+        "is a PreSync hook",
+        "waits for the hook Job/schema to do its work",
+        "is a PostSync hook · waits for Deployment/search to be healthy",
+        "<span class=\"run\">run</span>",
+    ] {
+        assert!(page.body.contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_sync_shows_its_hooks_and_whether_it_is_verified() {
+    let site = with(vec![sample::verified()]);
+    let page = site.get("/apps/prod/catalog").await;
+    for text in [
+        "<h2>Hooks</h2><p>of the last sync, op-5b1e22aa</p>",
+        "exit code 1 &#60;&#38;&#62;",
+        "<span class=\"kind\">PostSync Job</span><span class=\"nm\">smoke</span>",
+        "<p>6 of 6 pods ready</p><p class=\"q\">verified</p>",
+        "<dt>Verified</dt><dd>13:59:23 UTC</dd>",
+        "<dt>Retried</dt><dd>once</dd>",
+        "Put back by itself 3 times",
+        "Everything that was done, 1 entry",
+    ] {
+        assert!(page.body.contains(text), "{text}");
+    }
+    assert_eq!(has_inline(&page.body), None);
+    site.publish(|board| {
+        let at = ("prod".to_owned(), "catalog".to_owned());
+        let app = board.apps.get_mut(&at).map(std::sync::Arc::make_mut);
+        if let Some(operation) = app.and_then(|app| app.operation.as_mut()) {
+            operation.dry_run = true;
+            operation.verified = None;
+        }
+    });
+    let page = site.get("/apps/prod/catalog").await;
+    assert!(
+        page.body
+            .contains("<h2>Dry run</h2><p>what op-5b1e22aa would do; nothing was written</p>")
+    );
+    assert!(page.body.contains("<span class=\"nm\">catalog</span>"));
+}
+
+#[tokio::test]
+async fn a_rolled_back_app_says_by_whom_why_until_when_and_how_to_end_it() {
+    let page = with(vec![sample::rolled_back()])
+        .get("/apps/prod/ledger")
+        .await;
+    for text in [
+        "</svg>Held</span>",
+        "Rolled back to a3f19d7 by ann until a newer commit: errors since 14:00.",
+        "<h2>Rolled back</h2>",
+        "<dt>Until</dt><dd>a newer commit</dd>",
+        "<dt>Follow git again</dt><dd><span class=\"cmd\"><code>lockstep release ledger -e prod</code>",
+        "Everything that was done, 2 entries",
+    ] {
+        assert!(page.body.contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_leaving_app_says_which_object_is_kept_by_what_since_when() {
+    let page = with(vec![sample::leaving()]).get("/apps/dev/search").await;
+    for text in [
+        "Waits until somebody lets go of:",
+        "since 14:05:00 UTC; finalizer kubernetes.io/pvc-protection keeps it",
+        "what goes with the app: 1 to delete",
+        "lockstep abandon search -e dev /PersistentVolumeClaim/shop/search-data",
+        "the app is being deleted · waits for PersistentVolumeClaim/search-data to be gone",
+    ] {
+        assert!(page.body.contains(text), "{text}");
+    }
+    assert!(!page.body.contains("left alone"));
+}
+
+#[tokio::test]
 async fn every_link_on_a_page_leads_somewhere() {
     let site = Site::new(sample::board());
     for path in [

@@ -21,9 +21,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
 mod apps;
+mod deeds;
 
 pub(crate) use apps::{drifted, failing, held};
 use apps::{syncing, unknown};
+pub(crate) use deeds::{leaving, rolled_back, verified, with_hooks_to_run};
 
 /// The token that may write.
 pub(crate) const TOKEN: &str = "a-token-for-tests-of-the-faces";
