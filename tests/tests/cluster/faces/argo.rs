@@ -118,9 +118,8 @@ async fn what_would_make_it_another_sync_is_refused_and_never_dropped() -> Resul
         .await?;
     world.synced("shop", &revision).await?;
     let others = [
-        json!({"resources": [{"kind": "ConfigMap", "name": "front"}]}),
-        json!({"strategy": {"apply": {"force": true}}}),
         json!({"manifests": ["{}"]}),
+        json!({"retryStrategy": {"backoff": {"duration": "soon"}}}),
         json!({"revision": "a-branch"}),
     ];
     let mark = world.mark().await?;
@@ -142,6 +141,40 @@ async fn what_would_make_it_another_sync_is_refused_and_never_dropped() -> Resul
     }
     let writes = world.writes_since(mark).await?;
     assert!(writes.is_empty(), "{writes:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_is_answered_object_by_object_and_writes_to_none() -> Result<()> {
+    let world = World::started("argodry").await?;
+    let revision = push(&world, "shop", &[config_map("front", "1")])?;
+    let mut app = world.application("shop", "shop");
+    app["spec"]["syncPolicy"] = json!({});
+    world.kube.create(&app).await?;
+    world
+        .app("shop", "being looked at", |app| {
+            app["status"]["sync"]["revision"] == revision.as_str()
+        })
+        .await?;
+    let (status, app) = world
+        .rest(
+            Method::POST,
+            "/api/v1/applications/shop/sync",
+            Some(json!({"dryRun": true, "resources": [{"kind": "ConfigMap", "name": "front"}]})),
+        )
+        .await?;
+    assert_eq!(status, StatusCode::OK, "{app}");
+    let state = &app["status"]["operationState"];
+    assert_eq!(
+        (&state["phase"], &state["operation"]["sync"]["dryRun"]),
+        (&json!("Succeeded"), &json!(true))
+    );
+    let row = &state["syncResult"]["resources"][0];
+    assert_eq!(
+        (&row["name"], &row["message"]),
+        (&json!("front"), &json!("would be created"))
+    );
+    assert!(world.object("ConfigMap", "front").await?.is_none());
     Ok(())
 }
 

@@ -128,6 +128,125 @@ async fn sync_prints_the_plan_approves_it_and_follows_it_to_the_end() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_says_how_long_it_holds_and_a_release_ends_it() -> Result<()> {
+    let (world, _) = both("cliback").await?;
+    let second = push(&world, "dev", &[config_map("front", "2")])?;
+    let waited = world.cli(&[
+        "wait",
+        "dev/shop",
+        "--revision",
+        &second,
+        "--timeout",
+        "60s",
+    ])?;
+    assert_eq!(waited.code, Some(0), "{waited:?}");
+    let value = async || -> Result<Option<Value>> {
+        let front = world.object("ConfigMap", "front").await?;
+        Ok(front.map(|front| front["data"]["value"].clone()))
+    };
+    let dry = world.cli(&["rollback", "dev/shop", "--dry-run"])?;
+    assert_eq!(dry.code, Some(1), "{dry:?}");
+    assert!(
+        dry.out.contains("ConfigMap/front  would be changed"),
+        "{dry:?}"
+    );
+    assert_eq!(value().await?, Some(json!("2")));
+
+    let back = world.cli(&["rollback", "dev/shop", "--reason", "it burns"])?;
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert!(
+        back.out.contains("until a newer commit: it burns"),
+        "{back:?}"
+    );
+    assert_eq!(value().await?, Some(json!("1")));
+    let verified = world.cli(&["wait", "dev/shop", "--for", "verified", "--timeout", "60s"])?;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let never = world.cli(&["wait", "dev/shop", "--timeout", "60s"])?;
+    assert_eq!(never.code, Some(7), "{never:?}");
+    let history = world.cli(&["history", "dev/shop"])?;
+    assert_eq!(history.code, Some(0), "{history:?}");
+    for text in [
+        "is kept at",
+        "it burns",
+        "Live",
+        "Replaced",
+        "Rollback  Succeeded",
+    ] {
+        assert!(history.out.contains(text), "{text}: {}", history.out);
+    }
+
+    let released = world.cli(&["release", "dev/shop"])?;
+    assert_eq!(released.code, Some(0), "{released:?}");
+    let waited = world.cli(&[
+        "wait",
+        "dev/shop",
+        "--revision",
+        &second,
+        "--timeout",
+        "60s",
+    ])?;
+    assert_eq!(waited.code, Some(0), "{waited:?}");
+    assert_eq!(value().await?, Some(json!("2")));
+    for verb in ["release", "terminate"] {
+        let said = world.cli(&[verb, "dev/shop"])?;
+        assert_eq!(said.code, Some(3), "{verb}: {said:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_tells_how_its_hooks_go_and_one_of_some_objects_runs_none() -> Result<()> {
+    let world = World::started("clihooks").await?;
+    let hook = json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "before", "annotations": {"argocd.argoproj.io/hook": "PreSync"}},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "main", "image": "registry.example/job:1"}]}}}});
+    push(
+        &world,
+        "shop",
+        &[config_map("front", "1"), config_map("back", "1"), hook],
+    )?;
+    let app = world.application("shop-prod", "shop");
+    world.kube.create(&in_environment("prod", app)).await?;
+    let held = async |to: &str| {
+        world
+            .rest_until("/api/v1/apps/prod/shop", "being held", |_, app| {
+                app["state"] == "held" && app["wanted"]["sha"] == to
+            })
+            .await
+    };
+    let said = world.cli(&["wait", "prod/shop", "--timeout", "60s"])?;
+    assert_eq!(said.code, Some(5), "it waits for a person: {said:?}");
+    let said = world.cli(&["sync", "prod/shop"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("1 hook to run"), "{said:?}");
+    assert!(
+        said.err
+            .contains("PreSync hook Job/before has done its work"),
+        "{said:?}"
+    );
+
+    let second = push(
+        &world,
+        "shop",
+        &[config_map("front", "2"), config_map("back", "2")],
+    )?;
+    held(&second).await?;
+    let said = world.cli(&["sync", "prod/shop", "--resource", "ConfigMap/front"])?;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!said.err.contains("hook"), "{said:?}");
+    let value = async |name: &str| -> Result<Option<Value>> {
+        let object = world.object("ConfigMap", name).await?;
+        Ok(object.map(|object| object["data"]["value"].clone()))
+    };
+    assert_eq!(value("front").await?, Some(json!("2")));
+    assert_eq!(value("back").await?, Some(json!("1")));
+    let slip = world.cli(&["sync", "prod/shop", "--resource", "ConfigMap/frnot"])?;
+    assert_eq!(slip.code, Some(15), "{slip:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_gives_up_when_its_time_is_up_and_says_what_it_waited_for() -> Result<()> {
     let world = World::started("cliwait").await?;
     push(&world, "shop", &[stuck("front")])?;
