@@ -84,6 +84,7 @@ impl Life {
             self.write_note(world, effects);
         }
         if let Some(fault) = hook_failure(&made) {
+            self.shown = Some(Arc::clone(&made)); // what a person's sync would try again
             self.phase = Phase::Holding(Hold::DeletionHook(fault));
             return;
         }

@@ -1,6 +1,6 @@
 //! `lockstep sync`: print the plan, send it back as seen, follow it until it is healthy.
 
-use lockstep_api::plan::StepAction;
+use lockstep_api::plan::{LeftAlone, StepAction};
 use lockstep_api::{PlanView, SyncRequest, text};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -57,7 +57,8 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
     known(&plan, &args, &target, server).await?;
     let steps = !plan.steps.is_empty();
     // What failed for good is left out of the plan until somebody asks again, and this is asking.
-    let again = plan.left.iter().any(|left| left.code == "failed");
+    let failed = |left: &LeftAlone| matches!(left.code.as_str(), "failed" | "hookFailed");
+    let again = plan.left.iter().any(failed);
     if args.output == Output::Text && (steps || again) {
         screen.out(&text::plan(&plan));
     }
@@ -74,6 +75,9 @@ pub(super) async fn run(args: SyncArgs, server: &Server, screen: &Screen) -> Res
         });
     }
     request.plan = Some(digest);
+    if plan.revision.is_none() {
+        return let_leave(&args, &following, &request).await;
+    }
     order(&args, &following, &request).await
 }
 
@@ -99,6 +103,24 @@ async fn order(
     }
     let finish = following.finish(operation);
     follow::interruptible("the sync goes on", &again, finish).await
+}
+
+/// Lets an app that is being deleted go on with that: there is nothing that could become healthy.
+async fn let_leave(
+    args: &SyncArgs,
+    following: &Following<'_>,
+    request: &SyncRequest,
+) -> Result<Exit, Failure> {
+    let target = following.target;
+    match following.server.order(target, "sync", request).await? {
+        Ok(operation) if args.output == Output::Json => following.begun(&operation),
+        Ok(_) => following.screen.out(&format!(
+            "{target} is being deleted, and that goes on; see how far it is: lockstep status {}/{}\n",
+            target.env, target.app
+        )),
+        Err(problem) => return Err(refused(&problem, target, following.screen)),
+    }
+    Ok(Exit::Yes)
 }
 
 /// Is it another commit than the one that git's target names?
