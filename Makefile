@@ -49,7 +49,7 @@ demo-check: tools ## the same without a person: checks each fact on the API serv
 	@tests/controlplane/build >/dev/null
 	$(CARGO) build --locked --workspace --bins && $(TARGET)/debug/demo --check
 
-bench: tools ## measure: healing, push to live, 300 apps, memory at rest, rendering
+bench: tools ## measure: healing, push to live, 300 apps, memory at rest, rendering, applying
 	@tests/controlplane/build >/dev/null
 	$(CARGO) build --locked --release --workspace --bins && $(TARGET)/release/bench
 

@@ -1,7 +1,7 @@
 //! What `make bench` measures: the daemon as it is shipped, on the real control plane.
 //!
 //! [`fleet`] is what is measured on: many small apps in one repository. [`scale`], [`heal`], [`push`] and [`quiet`] are
-//! its four parts. They look through [`client`] and [`watch`], which share nothing with the daemon, and count what it
+//! its four parts; [`throughput`] applies many small objects. They look through [`client`] and [`watch`], which share nothing with the daemon, and count what it
 //! cost with [`cost`]. [`mod@render`] needs no daemon: it builds [`overlays`] beside the reference. [`report`] prints.
 
 pub mod client;
@@ -14,6 +14,7 @@ pub mod quiet;
 pub mod render;
 pub mod report;
 pub mod scale;
+pub mod throughput;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -30,7 +31,7 @@ use report::Report;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which parts: `a`, `b`, `c`, `d`, `e`.
+    /// Which parts: `a`, `b`, `c`, `d`, `e`, `f`.
     pub parts: BTreeSet<char>,
     /// How many apps of four objects.
     pub apps: usize,
@@ -47,7 +48,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            parts: "abcde".chars().collect(),
+            parts: "abcdef".chars().collect(),
             apps: 300,
             edits: 200,
             pushes: 50,
@@ -63,7 +64,7 @@ impl Options {
         let mut options = Self::default();
         while let Some(flag) = arguments.next() {
             let value = arguments.next().with_context(|| {
-                format!("{flag} needs a value; flags: --only a,b,c,d,e --apps N --edits N --pushes N --quiet SECONDS --all yes")
+                format!("{flag} needs a value; flags: --only a,b,c,d,e,f --apps N --edits N --pushes N --quiet SECONDS --all yes")
             })?;
             let number = || {
                 value
@@ -74,10 +75,10 @@ impl Options {
                 "--only" => {
                     options.parts = value.chars().filter(|part| *part != ',').collect();
                     if let Some(unknown) =
-                        options.parts.iter().find(|part| !"abcde".contains(**part))
+                        options.parts.iter().find(|part| !"abcdef".contains(**part))
                     {
                         bail!(
-                            "there is no part {unknown}: a heals, b pushes, c many apps, d quiet, e rendering"
+                            "there is no part {unknown}: a heals, b pushes, c many apps, d quiet, e rendering, f applies"
                         );
                     }
                 }
@@ -128,27 +129,14 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
         world.apps
     ))?;
     let client = Client::open(&world.plane.address).await?;
-    say(&format!(
-        "{} apps are committed, namespaces are made",
-        options.apps
-    ));
-    let mut fleet = Fleet::prepare(&world, options.apps).await?;
-    world.start()?;
-    world
-        .rest_until("/readyz", "being ready", |status, _| status.is_success())
-        .await?;
-    scale::create(&world, &client, &mut fleet, options, report).await?;
-    if options.parts.contains(&'c') {
-        scale::change(&world, &client, &mut fleet, report).await?;
+    if options.parts.iter().any(|part| "abcd".contains(*part)) {
+        measure_fleet(options, &mut world, &client, report).await?;
+    } else {
+        world.start()?;
+        ready(&world).await?;
     }
-    if options.parts.contains(&'a') {
-        heal::measure(&world, &client, &fleet, options.edits, report).await?;
-    }
-    if options.parts.contains(&'b') {
-        push::measure(&world, &mut fleet, options.pushes, report).await?;
-    }
-    if options.parts.contains(&'d') {
-        quiet::measure(&world, &fleet, options.quiet, report).await?;
+    if options.parts.contains(&'f') {
+        throughput::measure(&world, &client, report).await?;
     }
     let daemon = world.daemon();
     let warnings = daemon
@@ -165,6 +153,43 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
             "endedInSeconds": took.as_secs_f64(),
         }),
     );
+    Ok(())
+}
+
+async fn ready(world: &World) -> Result<()> {
+    world
+        .rest_until("/readyz", "being ready", |status, _| status.is_success())
+        .await?;
+    Ok(())
+}
+
+/// The parts that are measured on many small apps.
+async fn measure_fleet(
+    options: &Options,
+    world: &mut World,
+    client: &Client,
+    report: &mut Report,
+) -> Result<()> {
+    say(&format!(
+        "{} apps are committed, namespaces are made",
+        options.apps
+    ));
+    let mut fleet = Fleet::prepare(world, options.apps).await?;
+    world.start()?;
+    ready(world).await?;
+    scale::create(world, client, &mut fleet, options, report).await?;
+    if options.parts.contains(&'c') {
+        scale::change(world, client, &mut fleet, report).await?;
+    }
+    if options.parts.contains(&'a') {
+        heal::measure(world, client, &fleet, options.edits, report).await?;
+    }
+    if options.parts.contains(&'b') {
+        push::measure(world, &mut fleet, options.pushes, report).await?;
+    }
+    if options.parts.contains(&'d') {
+        quiet::measure(world, &fleet, options.quiet, report).await?;
+    }
     Ok(())
 }
 

@@ -136,8 +136,13 @@ impl Client {
 
     /// Sends all of them, [`CONCURRENCY`] at once.
     pub async fn send_all(&self, calls: &[Call]) -> Result<()> {
+        self.send_some(calls, CONCURRENCY).await
+    }
+
+    /// Sends all of them, so many at once.
+    pub async fn send_some(&self, calls: &[Call], at_once: usize) -> Result<()> {
         stream::iter(calls.iter().map(|call| self.send(call)))
-            .buffer_unordered(CONCURRENCY)
+            .buffer_unordered(at_once)
             .try_for_each(|_| async { Ok(()) })
             .await
     }
