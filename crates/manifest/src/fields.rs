@@ -6,6 +6,11 @@
 //! The server keeps this set for every apply, so nobody needs a schema to know that a list is merged by name, or
 //! that a foreign field is not ours: what we own is what the server says we own.
 
+mod set;
+
+pub mod others;
+pub mod takeover;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -17,6 +22,9 @@ use crate::object::Manifest;
 
 /// Our field manager's name, in every request that writes.
 pub const MANAGER: &str = "lockstep";
+
+/// Where a workload says how many of it there are, as a JSON pointer.
+pub const REPLICAS: &str = "/spec/replicas";
 
 /// How deep a set of fields may nest; custom resources are the deepest there is, and stop far above.
 const DEPTH: usize = 128;

@@ -200,12 +200,17 @@ pub fn is_protected(gk: &GroupKind) -> bool {
     }
 }
 
+/// Is one of these never deleted to be made again, even on request? What is in them, or of their kind, goes with them.
+pub fn is_never_recreated(gk: &GroupKind) -> bool {
+    is_protected(gk) && gk.kind != "StatefulSet"
+}
+
 /// [`is_protected`], and what only the object shows: a Secret of type TLS, the annotation `lockstep.dev/protect`.
 pub fn is_protected_object(live: &Manifest) -> bool {
     let gk = live.gvk().group_kind();
     is_protected(&gk)
         || (is_secret(&gk) && live.text(&["type"]) == "kubernetes.io/tls")
-        || live.annotation("lockstep.dev/protect") == Some("true")
+        || live.annotation(crate::marks::PROTECT) == Some("true")
 }
 
 /// Is it the core group's Secret, whose values must not be shown?

@@ -31,6 +31,8 @@ pub const RUNS_IN: &str = "lockstep.dev/runs-in";
 pub const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 /// Helm's policy that Argo CD honours when an app is deleted.
 pub const HELM_KEEP: &str = "helm.sh/resource-policy";
+/// Ours: whatever happens to the object, a person lets it through first.
+pub const PROTECT: &str = "lockstep.dev/protect";
 /// Leaves an object out of the app's health.
 pub const IGNORE_HEALTH: &str = "argocd.argoproj.io/ignore-healthcheck";
 

@@ -39,6 +39,54 @@ pub struct Preconditions {
     pub resource_version: Option<String>,
 }
 
+/// What of the schema an object may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Validation {
+    /// Nothing: a field that the schema does not have is refused, as `kubectl` and Argo CD do.
+    #[default]
+    Strict,
+    /// `Validate=false`: what it does not have is left out.
+    Ignore,
+}
+
+/// What is done about fields that somebody else owns with another value. They become ours in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Conflicts {
+    /// They are taken at once, in one request.
+    #[default]
+    Force,
+    /// They are taken once the server has said whose they are: one request more where there are any, none elsewhere.
+    Tell,
+}
+
+/// Whose fields become ours when the object turns out to be there already.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// Nobody's: what others own beside us stays theirs.
+    #[default]
+    None,
+    /// Those that `kubectl`, Argo CD, Flux and Helm left behind.
+    LeftBehind {
+        /// One more manager, that the Application names.
+        also: Option<String>,
+    },
+    /// Everybody's: what git does not say goes, as if the object were replaced.
+    Everything,
+}
+
+/// How an apply is meant, besides what is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// What of the schema it may break.
+    pub validation: Validation,
+    /// What is done about fields of others.
+    pub conflicts: Conflicts,
+    /// Whose fields become ours.
+    pub takeover: Takeover,
+    /// JSON pointers that are given up before, since the manifest does not say them: they stay as they are.
+    pub release: Vec<String>,
+}
+
 /// One request that changes something, or asks what would change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
@@ -52,6 +100,8 @@ pub struct Write {
     pub body: Option<Manifest>,
     /// What must hold. A deletion without a uid is refused before it is sent.
     pub preconditions: Preconditions,
+    /// How an apply is meant.
+    pub manner: Manner,
 }
 
 impl Write {
@@ -63,6 +113,7 @@ impl Write {
             gvk: body.gvk(),
             body: Some(body),
             preconditions: Preconditions::default(),
+            manner: Manner::default(),
         }
     }
 
@@ -96,6 +147,7 @@ impl Write {
                 uid: Some(live.uid()?),
                 resource_version: Some(live.resource_version()?.to_owned()),
             },
+            manner: Manner::default(),
         })
     }
 
@@ -116,6 +168,7 @@ impl Write {
                 uid: Some(uid),
                 resource_version: Some(resource_version),
             },
+            manner: Manner::default(),
         }
     }
 }
