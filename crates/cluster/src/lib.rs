@@ -8,12 +8,14 @@ mod apps;
 mod call;
 mod cluster;
 mod connect;
+mod contact;
 mod error;
 pub mod lease;
 mod path;
 mod refusal;
 mod served;
 mod status;
+mod undeclared;
 mod watch;
 mod write;
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use lockstep_app::{Blame, Fault};
-use lockstep_manifest::{Gvk, ObjectId};
+use lockstep_manifest::{Gvk, ObjectId, kinds, marks};
 
 use crate::call::CallError;
 use crate::error::Permission;
@@ -244,9 +244,16 @@ impl WriteError {
     /// What the reader can do.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Immutable { object, .. } if kinds::is_never_recreated(&object.group_kind()) => {
+                format!(
+                    "Give the object another name in git, or delete {} by hand: Force=true does not, since git cannot bring back what goes with it",
+                    object.short()
+                )
+            }
             Self::Immutable { object, .. } => format!(
-                "Give the object another name in git, or delete {} by hand and let it be made again",
-                object.short()
+                "Give the object another name in git, delete {} by hand, or write {}: Force=true on it, so that it is deleted and made again",
+                object.short(),
+                marks::SYNC_OPTIONS,
             ),
             Self::Invalid { .. } => "Correct the manifest in git".to_owned(),
             Self::Denied { by, .. } => format!("Change the manifest in git, or the policy: {by}"),
@@ -421,7 +428,7 @@ const UNTYPED: [&str; 2] = [
 ];
 
 /// The causes in such a text: `… Kind=X): .spec.foo: field not declared in schema`, or several of them, a line each.
-fn untyped(status: &Status, secret: bool) -> Option<Vec<(String, String)>> {
+pub(crate) fn untyped(status: &Status, secret: bool) -> Option<Vec<(String, String)>> {
     if !(status.reason.is_empty()
         && UNTYPED
             .iter()

@@ -2,7 +2,8 @@
 
 use http::Method;
 use lockstep_app::Authorized;
-use lockstep_manifest::write::Propagation;
+use lockstep_manifest::fields::takeover::Taken;
+use lockstep_manifest::write::{Propagation, Validation};
 use lockstep_manifest::{Gvk, Manifest, ObjectId, Verb, Write};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::error::{ClusterError, Permission};
 use crate::path;
 use crate::refusal::WriteError;
 use crate::served::{Lookup, Resource};
+use crate::undeclared;
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,19 +24,23 @@ pub struct Written {
     pub created: bool,
     /// What the server said besides, such as fields it does not know.
     pub warnings: Vec<String>,
+    /// What became ours that was somebody else's, where the write was to tell.
+    pub taken: Vec<Taken>,
 }
 
 impl Cluster {
     /// Carries out a write.
     ///
-    /// Shape: an apply is a server-side apply with force, manager `lockstep`; a dry run is the same with strict field
-    /// validation; a deletion carries uid and resourceVersion, and one that was already done is a success.
-    /// Bounds: one request and 30 s, and one discovery when the kind is not known.
+    /// Shape: an apply is a server-side apply with force, manager `lockstep`, in the manner that the write says; a dry
+    /// run is one request of the same; a deletion carries uid and resourceVersion, and one that was already done is a
+    /// success.
+    /// Bounds: 30 s a request. One request, and one discovery when the kind is not known; an apply that is to tell whose
+    /// fields it takes, to take over or to give up any sends more where there are any.
     /// Errors: every one names the object; where [`WriteError::outcome_unknown`] says so, look again before going on.
     pub async fn write(&self, write: Authorized<Write>) -> Result<Written, WriteError> {
         let write = write.into_inner();
         let written = match write.verb {
-            Verb::Apply => self.apply(write, FIELD_MANAGER, Mode::Real).await,
+            Verb::Apply => self.apply_among_others(write).await,
             Verb::DryRun => self.apply(write, FIELD_MANAGER, Mode::DryRun).await,
             Verb::Delete(how) => self.delete(&write, how).await,
             Verb::LetGo => self.let_go(write).await,
@@ -60,13 +66,27 @@ impl Cluster {
         }
     }
 
-    /// Applies in another manager's name: for Application files, whose gate is their kind.
+    /// Applies in one request, with force, in this manager's name: dry runs, and Application files, whose gate is their
+    /// kind.
     pub(crate) async fn apply(
         &self,
         write: Write,
         manager: &str,
         mode: Mode,
     ) -> Result<Written, WriteError> {
+        let validation = write.manner.validation;
+        let patch = self.patch(write, manager, validation).await?;
+        let answer = self.send(&patch, mode).await;
+        patch.written(answer)
+    }
+
+    /// Makes a request of a write, addressed and complete.
+    pub(crate) async fn patch(
+        &self,
+        write: Write,
+        manager: &str,
+        validation: Validation,
+    ) -> Result<Patch, WriteError> {
         let object = &write.id;
         let resource = self.resource_to_write(&write.gvk, object).await?;
         let Some(mut body) = write.body else {
@@ -93,17 +113,33 @@ impl Cluster {
             body.set_namespace(None);
         }
         demand(&mut body, &write.preconditions);
-        let path = object_path(&resource, object)?;
-        let options = match mode {
-            Mode::Real => "&fieldValidation=Warn",
-            Mode::DryRun => "&fieldValidation=Strict&dryRun=All",
+        let says_replicas = body.get(&["spec", "replicas"]).is_some();
+        let validation = match validation {
+            Validation::Strict => "Strict",
+            Validation::Ignore => "Ignore",
         };
         let manager = path::escape(manager);
-        let path = format!("{path}?fieldManager={manager}&force=true{options}");
-        let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, body.to_bytes());
-        let permission = permission(&["create", "patch"], &resource, &object.namespace);
-        let answer = self.call_for(&write.gvk, ask).await;
-        written(object, &write.gvk, &permission, answer)
+        Ok(Patch {
+            permission: permission(&["create", "patch"], &resource, &object.namespace),
+            path: object_path(&resource, object)?,
+            options: format!("?fieldManager={manager}&fieldValidation={validation}"),
+            body: body.to_bytes(),
+            says_replicas,
+            object: write.id,
+            gvk: write.gvk,
+        })
+    }
+
+    /// Sends it.
+    pub(crate) async fn send(&self, patch: &Patch, mode: Mode) -> Result<Answer, CallError> {
+        let mode = match mode {
+            Mode::Real => "&force=true",
+            Mode::Unforced => "",
+            Mode::DryRun => "&force=true&dryRun=All",
+        };
+        let path = format!("{}{}{mode}", patch.path, patch.options);
+        let ask = Ask::change(Method::PATCH, path, APPLY_PATCH, patch.body.clone());
+        self.call_for(&patch.gvk, ask).await
     }
 
     /// Changes the finalizers of exactly the object that was looked at, and nothing else of it.
@@ -154,6 +190,7 @@ impl Cluster {
                     live: None,
                     created: false,
                     warnings: Vec::new(),
+                    taken: Vec::new(),
                 })
             }
             _ => written(object, &write.gvk, &permission, answer),
@@ -225,14 +262,73 @@ pub(crate) fn written(
         live,
         created: answer.status == 201,
         warnings,
+        taken: Vec::new(),
     })
 }
 
-/// Is it meant?
+/// Is it meant, and what of fields that others own?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// It is, and they become ours.
     Real,
+    /// It is, unless there are any: then the server says whose.
+    Unforced,
+    /// It is not.
     DryRun,
+}
+
+/// A server-side apply, ready to be sent, once or more often.
+pub(crate) struct Patch {
+    object: ObjectId,
+    gvk: Gvk,
+    permission: Permission,
+    path: String,
+    options: String,
+    body: Vec<u8>,
+    says_replicas: bool,
+}
+
+impl Patch {
+    pub(crate) fn object(&self) -> &ObjectId {
+        &self.object
+    }
+
+    /// Does it say how many there are?
+    pub(crate) fn says_replicas(&self) -> bool {
+        self.says_replicas
+    }
+
+    pub(crate) fn gvk(&self) -> &Gvk {
+        &self.gvk
+    }
+
+    /// Where the object is.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Leaves out what the server does not know; false when that is not in it.
+    pub(crate) fn leave_out(&mut self, fields: &[String]) -> bool {
+        let less = undeclared::without(&self.body, fields);
+        less.map(|less| self.body = less).is_some()
+    }
+
+    /// What an answer to it means.
+    pub(crate) fn written(&self, answer: Result<Answer, CallError>) -> Result<Written, WriteError> {
+        written(&self.object, &self.gvk, &self.permission, answer)
+    }
+
+    /// What a failed call about its object means.
+    pub(crate) fn failed(&self, error: CallError) -> WriteError {
+        WriteError::from_call(&self.object, &self.gvk, &self.permission, error)
+    }
+
+    /// Its object is not what it was.
+    pub(crate) fn conflict(&self) -> WriteError {
+        WriteError::Conflict {
+            object: Box::new(self.object.clone()),
+        }
+    }
 }
 
 /// The request to delete one object, with what must hold.

@@ -1,6 +1,8 @@
 //! What an API server does on its bad days, from a script: an old server, an expired version, a refusal that is
 //! lifted, a throttled one. A real one (the cluster ring) does none of this when asked.
 
+#[path = "scripted/contact.rs"]
+mod contact;
 mod server;
 
 use std::time::Duration;
@@ -280,7 +282,7 @@ async fn a_deletion_without_both_preconditions_is_never_sent() {
 }
 
 #[tokio::test]
-async fn an_apply_is_one_forced_patch_and_its_dry_run_is_strict() {
+async fn an_apply_is_one_forced_and_strict_patch_and_so_is_its_dry_run() {
     let server = Server::start(|_, _| {
         Reply::json(
             201,
@@ -302,10 +304,13 @@ async fn an_apply_is_one_forced_patch_and_its_dry_run_is_strict() {
         .await
         .expect("tried");
     let path =
-        "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&force=true&fieldValidation=";
+        "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&fieldValidation=Strict";
     assert_eq!(
         server.asked(),
-        [format!("{path}Warn"), format!("{path}Strict&dryRun=All")]
+        [
+            format!("{path}&force=true"),
+            format!("{path}&force=true&dryRun=All")
+        ]
     );
     let head = server.heads().join("\n").to_lowercase();
     assert!(

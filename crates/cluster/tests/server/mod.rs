@@ -66,6 +66,13 @@ impl Reply {
     }
 }
 
+/// One request.
+struct Asked {
+    line: String,
+    head: String,
+    body: String,
+}
+
 type Script = dyn Fn(&str, usize) -> Reply + Send + Sync;
 
 /// The server.
@@ -77,7 +84,7 @@ pub(crate) struct Server {
 
 struct Shared {
     script: Box<Script>,
-    asked: Mutex<Vec<(String, String)>>,
+    asked: Mutex<Vec<Asked>>,
     discovery_broken: AtomicBool,
 }
 
@@ -135,13 +142,22 @@ impl Server {
     /// What was asked, discovery left out.
     pub(crate) fn asked(&self) -> Vec<String> {
         let asked = self.shared.asked.lock().expect("no script panics with it");
-        asked.iter().map(|(line, _)| line.clone()).collect()
+        asked.iter().map(|asked| asked.line.clone()).collect()
     }
 
     /// The headers that came with it.
     pub(crate) fn heads(&self) -> Vec<String> {
         let asked = self.shared.asked.lock().expect("no script panics with it");
-        asked.iter().map(|(_, head)| head.clone()).collect()
+        asked.iter().map(|asked| asked.head.clone()).collect()
+    }
+
+    /// What was sent with it.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        let asked = self.shared.asked.lock().expect("no script panics with it");
+        asked
+            .iter()
+            .map(|asked| serde_json::from_str(&asked.body).unwrap_or_default())
+            .collect()
     }
 }
 
@@ -149,8 +165,8 @@ impl Shared {
     fn serve(&self, stream: TcpStream) {
         let mut writer = stream.try_clone().expect("a socket can be shared");
         let mut reader = BufReader::new(stream);
-        while let Some((line, head)) = read(&mut reader) {
-            let reply = self.reply(&line, &head);
+        while let Some(asked) = read(&mut reader) {
+            let reply = self.reply(asked);
             if answer(&mut writer, &reply).is_err() {
                 return;
             }
@@ -162,7 +178,8 @@ impl Shared {
         }
     }
 
-    fn reply(&self, line: &str, head: &str) -> Reply {
+    fn reply(&self, one: Asked) -> Reply {
+        let line = one.line.clone();
         if line == "GET /api" || line == "GET /apis" {
             if self.discovery_broken.load(Ordering::SeqCst) {
                 return Reply::status(500, "InternalError");
@@ -183,14 +200,14 @@ impl Shared {
         }
         let count = {
             let mut asked = self.asked.lock().expect("no script panics with it");
-            asked.push((line.to_owned(), head.to_owned()));
+            asked.push(one);
             asked.len()
         };
-        (self.script)(line, count)
+        (self.script)(&line, count)
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
+fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
     let mut head = String::new();
@@ -206,8 +223,13 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
         }
         head.push_str(&line);
     }
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    Some((first.rsplit_once(' ')?.0.to_owned(), head))
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Asked {
+        line: first.rsplit_once(' ')?.0.to_owned(),
+        head,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 fn answer(writer: &mut TcpStream, reply: &Reply) -> std::io::Result<()> {
