@@ -55,7 +55,7 @@ pub struct PlanStep {
     pub id: ObjectRef,
     /// What.
     pub action: StepAction,
-    /// `create`, `update`, `heal`, `recreate`, `namespace`, `gone`, `leaving`, `takenOver`, `hook` or `hookOver`.
+    /// `create`, `update`, `heal`, `recreate`, `namespace`, `gone`, `leaving`, `takenOver`, `moved`, `hook` or `hookOver`.
     pub reason: String,
     /// The same in words: "is not in the cluster yet".
     pub because: String,
@@ -65,6 +65,23 @@ pub struct PlanStep {
     pub waits_for: Option<String>,
     /// What would change, where that is known.
     pub changes: Vec<FieldDiff>,
+    /// What would be taken from other writers, where somebody has looked; what of it git does not say goes.
+    #[serde(default)]
+    pub taken: Vec<TakenFields>,
+}
+
+/// Fields that another writer owns now, and this app alone after the sync.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenFields {
+    /// The writer, with the subresource it wrote by: `kubectl-edit`, `kubectl (scale)`.
+    pub manager: String,
+    /// Their paths; at most eight.
+    pub fields: Vec<String>,
+    /// How many there are.
+    pub count: u64,
+    /// In words: `spec.replicas from kubectl-edit`.
+    pub text: String,
 }
 
 /// One field that would change.

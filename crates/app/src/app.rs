@@ -356,7 +356,7 @@ pub struct App {
     pub namespace_labels: BTreeMap<String, String>,
     /// See `namespace_labels`.
     pub namespace_annotations: BTreeMap<String, String>,
-    /// `PruneLast=true`, `Prune=false` and `Delete=false` at application level are in here too.
+    /// The sync options at application level.
     pub options: SyncOptions,
     /// `spec.ignoreDifferences`.
     pub ignore: Vec<Ignore>,
@@ -420,6 +420,14 @@ pub struct SyncOptions {
     pub propagation: lockstep_manifest::write::Propagation,
     /// `RespectIgnoreDifferences=true`.
     pub respect_ignore_differences: bool,
+    /// `Validate=false`: what the schema does not know is dropped instead of refused.
+    pub no_validate: bool,
+    /// `Replace=true`: what others wrote goes, unless git says it.
+    pub replace: bool,
+    /// `ClientSideApplyMigration=false`: what other tools left behind stays theirs.
+    pub no_takeover: bool,
+    /// The annotation `argocd.argoproj.io/client-side-apply-migration-manager`: one more tool that left things behind.
+    pub takes_over_from: Option<String>,
 }
 
 /// How to log in to a repository: Argo CD's repository and repo-creds Secrets, basic or token.

@@ -49,6 +49,9 @@ pub fn is_of_deletion_hooks(finalizer: &str) -> bool {
         .any(|known| finalizer.starts_with(known))
 }
 
+/// Argo CD's annotation on an Application that names one more tool whose fields are taken over.
+const MIGRATION_MANAGER: &str = "argocd.argoproj.io/client-side-apply-migration-manager";
+
 /// What was found wrong, and what is left aside.
 #[derive(Default)]
 struct Notes {
@@ -88,7 +91,11 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         Some(name) => name,
     };
     let sources = source::sources(spec, &mut notes);
-    let (options, create_namespace) = sync_options(spec, &mut notes);
+    let (mut options, create_namespace) = sync_options(spec, &mut notes);
+    options.takes_over_from = written
+        .annotation(MIGRATION_MANAGER)
+        .filter(|manager| !manager.is_empty())
+        .map(str::to_owned);
     let policy = policy(spec, environment, environments, &mut notes);
     let destination = destination(spec, &mut notes);
     let ignore = ignore(spec, &mut notes);
@@ -119,7 +126,7 @@ pub fn lower(written: &Application, environments: &Environments) -> Result<App, 
         .unwrap_or_default();
     notes.not_acted_on.sort();
     notes.not_acted_on.dedup();
-    let source_digest = source_digest(spec, options.respect_ignore_differences);
+    let source_digest = source_digest(spec, &options);
     Ok(App {
         key: AppKey {
             namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -358,6 +365,9 @@ fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool
             ("RespectIgnoreDifferences", value) => {
                 options.respect_ignore_differences = value == "true";
             }
+            ("Validate", value) => options.no_validate = value == "false",
+            ("Replace", value) => options.replace = value == "true",
+            ("ClientSideApplyMigration", value) => options.no_takeover = value == "false",
             ("PrunePropagationPolicy", value) => match value {
                 "foreground" => options.propagation = Propagation::Foreground,
                 "background" => options.propagation = Propagation::Background,
@@ -378,9 +388,9 @@ fn sync_options(spec: &ApplicationSpec, notes: &mut Notes) -> (SyncOptions, bool
 /// What Lockstep does in any case, or what says that nothing is to be different.
 fn makes_no_difference(name: &str, value: &str) -> bool {
     match value {
-        "true" => matches!(name, "ServerSideApply" | "ApplyOutOfSyncOnly" | "Validate"),
+        "true" => matches!(name, "ServerSideApply" | "ApplyOutOfSyncOnly"),
         // An object that is as git wants it is not applied again, whoever asks: nobody can tell the difference.
-        "false" => matches!(name, "Replace" | "Force" | "ApplyOutOfSyncOnly"),
+        "false" => matches!(name, "Force" | "ApplyOutOfSyncOnly"),
         _ => false,
     }
 }
@@ -540,15 +550,20 @@ fn on_delete(finalizers: &[String]) -> OnDelete {
 }
 
 /// When this changes, git is asked again.
-fn source_digest(spec: &ApplicationSpec, respect_ignore_differences: bool) -> String {
-    Digest::of_value(&json!({
+fn source_digest(spec: &ApplicationSpec, options: &SyncOptions) -> String {
+    let mut facts = json!({
         "source": spec.source,
         "sources": spec.sources,
         "destination": spec.destination,
         "ignoreDifferences": spec.ignore_differences,
-        "respectIgnoreDifferences": respect_ignore_differences,
-    }))
-    .0
+        "respectIgnoreDifferences": options.respect_ignore_differences,
+    });
+    // Only where they are not as usual: apps whose record was written before these counted look at git no more often.
+    let manner = (options.no_validate, options.replace, options.no_takeover);
+    if manner != (false, false, false) || options.takes_over_from.is_some() {
+        facts["manner"] = json!([manner, options.takes_over_from]);
+    }
+    Digest::of_value(&facts).0
 }
 
 #[cfg(test)]

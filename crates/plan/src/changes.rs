@@ -77,6 +77,50 @@ pub fn changes(before: &Manifest, after: &Manifest) -> Vec<FieldChange> {
     found
 }
 
+/// The live object with what git says laid over it: what an apply comes to as far as can be told without the server,
+/// which defaults, converts and admits besides.
+///
+/// Shape: maps by key, lists of named things by name, anything else as a whole.
+pub fn overlaid(live: &Manifest, wanted: &Manifest) -> Option<Manifest> {
+    let mut value = Value::Object(live.body().clone());
+    overlay(&mut value, &Value::Object(wanted.body().clone()), DEPTH);
+    Manifest::from_value(value).ok()
+}
+
+fn overlay(into: &mut Value, wanted: &Value, depth: usize) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return;
+    };
+    match (into, wanted) {
+        (Value::Object(into), Value::Object(wanted)) => {
+            for (key, value) in wanted {
+                match into.get_mut(key) {
+                    Some(known) => overlay(known, value, depth),
+                    None => {
+                        into.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        (Value::Array(into), Value::Array(wanted)) => {
+            let Some(key) = list_key(into, wanted) else {
+                into.clone_from(wanted);
+                return;
+            };
+            for item in wanted {
+                match into
+                    .iter_mut()
+                    .find(|known| known.get(key) == item.get(key))
+                {
+                    Some(known) => overlay(known, item, depth),
+                    None => into.push(item.clone()),
+                }
+            }
+        }
+        (into, wanted) => into.clone_from(wanted),
+    }
+}
+
 struct Spot {
     path: String,
     pointer: String,
@@ -290,6 +334,25 @@ mod tests {
         let after = object("Secret", json!({"data": {"password": "bmV3"}}));
         let found = changes(&before, &after);
         assert_eq!(found[0].after, Side::Hidden);
+    }
+
+    #[test]
+    fn what_git_says_is_laid_over_what_is_live_by_the_names_of_things() {
+        let live = object(
+            "Pod",
+            json!({"spec": {"node": "n1", "args": ["a"], "containers": [
+            {"name": "mesh"}, {"name": "web", "image": "1", "tty": true}]}}),
+        );
+        let wanted = object(
+            "Pod",
+            json!({"spec": {"args": ["b"], "containers": [{"name": "web", "image": "2"}]}}),
+        );
+        let both = overlaid(&live, &wanted).expect("it is an object");
+        assert_eq!(
+            both.get(&["spec"]),
+            Some(&json!({"node": "n1", "args": ["b"], "containers": [
+                {"name": "mesh"}, {"name": "web", "image": "2", "tty": true}]}))
+        );
     }
 
     #[test]

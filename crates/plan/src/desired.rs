@@ -9,11 +9,14 @@ use globset::GlobBuilder;
 use lockstep_app::app::{App, Ignore, Revision};
 use lockstep_app::project::Scope;
 use lockstep_app::{Blame, Fault};
+use lockstep_manifest::fields::REPLICAS;
 use lockstep_manifest::marks::{HookPhase, UnknownHook};
+use lockstep_manifest::write::Manner;
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Place, kinds, marks};
 use serde_json::Value;
 
 use crate::hook::Hook;
+use crate::{manner, unsaid};
 
 /// One object that git wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +35,13 @@ pub struct Wanted {
     pub wave: i32,
     /// JSON pointers whose values do not count as drift.
     pub ignored: Vec<String>,
-    /// Those of them whose live values are kept when we apply: `RespectIgnoreDifferences=true`, and replicas that
-    /// an autoscaler of the same app sets.
+    /// JSON pointers whose values stay as they are when we apply: with `RespectIgnoreDifferences=true` those that are
+    /// ignored, and the replicas of what an autoscaler of the same app scales.
     pub handed_over: Vec<String>,
+    /// How it is applied.
+    pub manner: Manner,
+    /// `Force=true`: when git changes what can never be changed, it is deleted and made again.
+    pub recreate: bool,
 }
 
 /// Something worth saying about what git wants.
@@ -196,6 +203,7 @@ pub fn prepare(
             Scope::Namespaced => {}
         }
         drop_what_the_server_owns(&mut manifest);
+        unsaid::leave_out(&mut manifest);
         if gvk.group.is_empty() && gvk.kind == "Secret" {
             merge_string_data(&mut manifest);
         }
@@ -214,6 +222,8 @@ pub fn prepare(
         let wanted = Wanted {
             digest: manifest.digest(),
             wave: marks::wave(&manifest),
+            manner: manner::of(app, &manifest),
+            recreate: manner::is_recreated(&manifest),
             manifest: Arc::new(manifest),
             handed_over: if app.options.respect_ignore_differences {
                 ignored.clone()
@@ -396,11 +406,12 @@ fn hand_over_replicas(by_id: &mut BTreeMap<ObjectId, Wanted>) {
         })
         .collect();
     for target in targets {
-        if let Some(wanted) = by_id.get_mut(&target)
-            && wanted.manifest.get(&["spec", "replicas"]).is_some()
-        {
-            wanted.ignored.push("/spec/replicas".to_owned());
-            wanted.handed_over.push("/spec/replicas".to_owned());
+        if let Some(wanted) = by_id.get_mut(&target) {
+            if wanted.manifest.get(&["spec", "replicas"]).is_some() {
+                wanted.ignored.push(REPLICAS.to_owned());
+            }
+            // Also when git does not say how many (any more): what we own and do not say would be set back to one.
+            wanted.handed_over.push(REPLICAS.to_owned());
         }
     }
 }

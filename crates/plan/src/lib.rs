@@ -8,14 +8,16 @@ pub mod changes;
 pub mod desired;
 pub mod hook;
 pub mod make;
+mod manner;
 mod order;
 pub mod seen;
 pub mod step;
 pub mod text;
+mod unsaid;
 
-pub use changes::{FieldChange, Side};
+pub use changes::{FieldChange, Side, overlaid};
 pub use desired::{Desired, Finding, Scopes, Wanted, prepare};
 pub use hook::{Course, Hook, HookKey, HookRun, HookState, Leftover, Run, Selector};
 pub use make::{DriftClock, Elsewhere, Facts, Mode, NOT_OURS, namespace_digest, plan};
 pub use seen::{Entry, Failure, Going, HookSeen, Inventory, KindView, Observed, Seen};
-pub use step::{Action, Asked, Barred, Plan, Reason, Step, Unstepped, Waiting};
+pub use step::{Action, Asked, Barred, Foreseen, Plan, Reason, Step, Unstepped, Waiting};

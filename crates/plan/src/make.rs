@@ -13,11 +13,13 @@ use lockstep_app::policy::DriftPolicy;
 use lockstep_app::project::Scope;
 use lockstep_app::{App, Blame, Fault};
 use lockstep_manifest::marks::{self, HookPhase};
+use lockstep_manifest::write::Manner;
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId};
 use serde_json::json;
 
 use crate::desired::{Desired, Wanted};
 use crate::hook::Run;
+use crate::manner;
 use crate::order::{self, Ordering, namespace_id};
 use crate::seen::{Entry, Failure, Inventory, KindView, Observed, Seen};
 use crate::step::{Action, Barred, Plan, Reason, Step, Unstepped, Waiting};
@@ -176,6 +178,8 @@ impl Making<'_> {
             wave: objects.iter().map(|wanted| wanted.wave).min().unwrap_or(0),
             ignored: Vec::new(),
             handed_over: Vec::new(),
+            manner: Manner::default(),
+            recreate: false,
             id,
         };
         self.push(Arc::new(wanted), Reason::Namespace);
@@ -256,7 +260,11 @@ impl Making<'_> {
         true
     }
 
-    fn push(&mut self, wanted: Arc<Wanted>, reason: Reason) {
+    fn push(&mut self, mut wanted: Arc<Wanted>, reason: Reason) {
+        let is_forced = self.facts.run.is_some_and(|run| run.force);
+        if is_forced && !wanted.recreate && manner::may_be_recreated(&wanted.manifest) {
+            Arc::make_mut(&mut wanted).recreate = true;
+        }
         self.steps.push(Step {
             id: wanted.id.clone(),
             phase: HookPhase::Sync,
@@ -264,6 +272,7 @@ impl Making<'_> {
             action: Action::Apply(wanted),
             reason,
             changes: Vec::new(),
+            taken: Vec::new(),
         });
     }
 
@@ -417,5 +426,6 @@ fn step(wanted: &Arc<Wanted>, reason: Reason) -> Step {
         action: Action::Apply(Arc::clone(wanted)),
         reason,
         changes: Vec::new(),
+        taken: Vec::new(),
     }
 }

@@ -1,9 +1,12 @@
 //! What the cluster was seen to hold, and what we may have touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockstep_app::Fault;
+use lockstep_manifest::fields::others::{self, Others};
+use lockstep_manifest::fields::{REPLICAS, takeover};
 use lockstep_manifest::marks::{self, Deletable};
 use lockstep_manifest::{Digest, Health, Manifest, ObjectId, Uid, fields};
 use serde_json::Value;
@@ -31,6 +34,10 @@ pub struct Seen {
     pub part_of: Option<String>,
     /// What it says as a hook of ours.
     pub hook: Option<Box<HookSeen>>,
+    /// Do we own `spec.replicas`? Then to leave it out would set it back to one.
+    pub owns_replicas: bool,
+    /// What others wrote to it beside us.
+    pub others: Option<Arc<Others>>,
 }
 
 /// What an object says that is being deleted and is still there.
@@ -84,6 +91,8 @@ impl Seen {
                 let runs_in = runs_in.to_owned();
                 Box::new(HookSeen { runs_in, kept })
             }),
+            owns_replicas: takeover::is_ours_apart(live, REPLICAS),
+            others: others::others(live).map(Arc::new),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lockstep_app::Fault;
 use lockstep_app::app::Revision;
+use lockstep_manifest::fields::takeover::Taken;
 use lockstep_manifest::marks::HookPhase;
 use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Digest, Gvk, ObjectId, Uid};
@@ -72,6 +73,11 @@ pub enum Reason {
     Hook(HookPhase),
     /// It is a hook that has ended.
     HookOver,
+    /// It is the same object as another one in git, under the name of another group.
+    Moved {
+        /// What git calls it.
+        to: ObjectId,
+    },
 }
 
 /// One thing to do.
@@ -89,6 +95,17 @@ pub struct Step {
     pub wave: i32,
     /// What would change, where a dry run or a comparison has said so; empty is "not looked at".
     pub changes: Vec<FieldChange>,
+    /// Whose fields would become ours, where somebody has looked.
+    pub taken: Vec<Taken>,
+}
+
+/// What a step would do, by the server's own word where it gave it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Foreseen {
+    /// The fields that change.
+    pub changes: Vec<FieldChange>,
+    /// The fields that become ours, by whose they are.
+    pub taken: Vec<Taken>,
 }
 
 /// What a step waits for: an edge.

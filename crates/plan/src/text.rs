@@ -18,6 +18,7 @@ impl fmt::Display for Reason {
             Self::TakenOver { by } => write!(f, "now in git of app {by}"),
             Self::Hook(phase) => write!(f, "{} hook", phase.text()),
             Self::HookOver => f.write_str("hook that has ended"),
+            Self::Moved { to } => write!(f, "the same object as {to}"),
         }
     }
 }
@@ -121,6 +122,9 @@ impl fmt::Display for Step {
                 change.before.text(),
                 change.after.text()
             )?;
+        }
+        for taken in &self.taken {
+            write!(f, "\n    takes {taken}")?;
         }
         Ok(())
     }

@@ -130,11 +130,20 @@ impl Life {
                 self.put_seen(id, seen);
                 return;
             }
-            Outcome::Applied { seen, changes } => {
+            Outcome::Applied {
+                seen,
+                changes,
+                taken,
+            } => {
                 self.failures.remove(id);
                 let is_heal = matches!(step.reason, Reason::Heal | Reason::Recreate);
                 if is_heal {
                     self.say_healed(step, &changes, now);
+                }
+                if step.reason != Reason::Heal {
+                    for taken in &taken {
+                        self.note(now, "lockstep", format!("{id}: took over {taken}"));
+                    }
                 }
                 self.took(step, seen, now);
                 let message = match step.reason {
@@ -153,7 +162,11 @@ impl Life {
                 if step.reason == Reason::HookOver {
                     return;
                 }
-                ("Pruned", "pruned".to_owned())
+                let text = match step.action {
+                    Action::Apply(_) => "deleted, to be made again",
+                    _ => "pruned",
+                };
+                ("Pruned", text.to_owned())
             }
             Outcome::Absent => {
                 self.deleting.insert(id.clone());

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
+use lockstep_manifest::fields::takeover::Taken;
 use lockstep_manifest::{Digest, GroupKind, Gvk, Manifest, ObjectId, Uid};
-use lockstep_plan::{Desired, Entry, FieldChange, KindView, Run, Seen, Step, Wanted};
+use lockstep_plan::{Desired, Entry, FieldChange, Foreseen, KindView, Run, Seen, Step, Wanted};
 
 use crate::view::{CommitView, HistoryView, LogView};
 
@@ -172,6 +173,8 @@ pub enum Outcome {
         seen: Seen,
         /// What changed, when the object was known before.
         changes: Vec<FieldChange>,
+        /// Whose fields became ours by it.
+        taken: Vec<Taken>,
     },
     /// The server took the deletion; the object may still be terminating.
     Deleting,
@@ -270,8 +273,8 @@ pub enum Event {
     Probed {
         /// The digest of that plan.
         plan: Digest,
-        /// By object: what would change.
-        changes: BTreeMap<ObjectId, Vec<FieldChange>>,
+        /// By object: what would change, and whose fields would become ours.
+        foreseen: BTreeMap<ObjectId, Foreseen>,
     },
     /// What was deployed once is here again, or cannot be had.
     Recovered {

@@ -9,7 +9,7 @@ use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
 use lockstep_plan::{
-    Asked, Barred, Desired, DriftClock, Entry, Failure, FieldChange, Inventory, Observed, Plan,
+    Asked, Barred, Desired, DriftClock, Entry, Failure, Foreseen, Inventory, Observed, Plan,
     Unstepped,
 };
 
@@ -224,7 +224,7 @@ pub struct Life {
     // for people
     pub(crate) unstepped: BTreeMap<ObjectId, Unstepped>,
     pub(crate) shown: Option<Arc<Plan>>,
-    pub(crate) probed: BTreeMap<ObjectId, Vec<FieldChange>>,
+    pub(crate) probed: BTreeMap<ObjectId, Foreseen>,
     pub(crate) probed_plan: Option<Digest>,
     pub(crate) ledger: BTreeMap<ObjectId, DriftObject>,
     pub(crate) live: Option<CommitView>,
@@ -388,7 +388,7 @@ impl Life {
                     self.phase = Phase::Starting;
                 }
             }
-            Event::Probed { plan, changes } => self.probed(&plan, changes),
+            Event::Probed { plan, foreseen } => self.probed(&plan, foreseen),
             Event::Measured(found) => self.measured(found, world.now),
             Event::Recovered { turn, result } => self.recovered(turn, result, world),
             Event::Stored { bundle, result } => {

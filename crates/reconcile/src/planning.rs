@@ -128,7 +128,8 @@ impl Life {
                 .steps()
                 .filter(|step| {
                     matches!(step.action, Action::Apply(_))
-                        && matches!(step.reason, Reason::Update | Reason::Heal)
+                        // What is to be made may be there already, made by somebody else.
+                        && matches!(step.reason, Reason::Create | Reason::Update | Reason::Heal)
                 })
                 .take(PROBES)
                 .cloned()
@@ -142,8 +143,9 @@ impl Life {
         }
         let waiting = made.waiting.iter_mut().map(|(step, _)| step);
         for step in made.front.iter_mut().chain(waiting) {
-            if let Some(changes) = self.probed.get(&step.id) {
-                step.changes.clone_from(changes);
+            if let Some(foreseen) = self.probed.get(&step.id) {
+                step.changes.clone_from(&foreseen.changes);
+                step.taken.clone_from(&foreseen.taken);
             }
         }
         self.shown = Some(Arc::new(made));

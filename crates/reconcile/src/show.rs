@@ -1,11 +1,13 @@
 //! What faces show of a life: the word, the sentence, the strip, the ledger.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use lockstep_app::app::App;
+use lockstep_manifest::fields::others::Others;
 use lockstep_manifest::{Digest, Health, Manifest, ObjectId, fields};
-use lockstep_plan::{Barred, FieldChange, Finding, NOT_OURS, Side, Unstepped};
+use lockstep_plan::{Barred, FieldChange, Finding, Foreseen, NOT_OURS, Side, Unstepped};
 
 use crate::life::{Hold, Life, Phase};
 use crate::view::{
@@ -14,9 +16,9 @@ use crate::view::{
 };
 
 impl Life {
-    pub(crate) fn probed(&mut self, plan: &Digest, changes: BTreeMap<ObjectId, Vec<FieldChange>>) {
+    pub(crate) fn probed(&mut self, plan: &Digest, foreseen: BTreeMap<ObjectId, Foreseen>) {
         if self.probed_plan.as_ref() == Some(plan) {
-            self.probed = changes;
+            self.probed = foreseen;
             self.refresh_ledger();
         }
     }
@@ -31,7 +33,10 @@ impl Life {
             let missing = !self.observed.objects.contains_key(id);
             let live = self.drift_live.get(id);
             let wanted = slot.desired.get(id);
-            let changes = self.probed.get(id).map_or(&[][..], Vec::as_slice);
+            let changes = self
+                .probed
+                .get(id)
+                .map_or(&[][..], |f| f.changes.as_slice());
             let mut places = wanted
                 .filter(|_| !changes.is_empty())
                 .map(|wanted| wanted.manifest.places_by_path())
@@ -208,6 +213,9 @@ impl Life {
                     .filter(|why| **why != Unstepped::InSync)
                     .map(ToString::to_string),
                 place: wanted.manifest.places().origin(),
+                others: seen
+                    .and_then(|seen| seen.others.as_ref())
+                    .and_then(|others| self.beside_drift(&wanted.id, others)),
             });
         }
         for (id, entry) in &self.inventory.entries {
@@ -227,9 +235,24 @@ impl Life {
                 wave: entry.wave,
                 why: self.unstepped.get(id).map(ToString::to_string),
                 place: None,
+                others: None,
             });
         }
         objects
+    }
+
+    /// What others wrote without what differs from git: that is drift, and said as such.
+    fn beside_drift(&self, id: &ObjectId, others: &Arc<Others>) -> Option<Arc<Others>> {
+        if !self.drift.contains_key(id) {
+            return Some(Arc::clone(others));
+        }
+        let fields = &self.ledger.get(id)?.fields;
+        let differs = |path: &str| fields.iter().any(|field| field.path == path);
+        let mut left = others.as_ref().clone();
+        let before = left.named.len();
+        left.named.retain(|other| !differs(&other.path));
+        left.count -= before - left.named.len();
+        (!fields.is_empty() && left.count > 0).then(|| Arc::new(left))
     }
 
     fn conditions(&mut self, app: Option<&App>, now: Timestamp) -> Vec<Condition> {

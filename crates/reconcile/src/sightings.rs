@@ -41,6 +41,7 @@ impl Life {
                 || old.uid != seen.uid
                 || old.hook != seen.hook
                 || old.going != seen.going
+                || old.others != seen.others
         });
         if let Some(entry) = self.inventory.entries.get_mut(id)
             && entry.uid.is_none()

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use lockstep_app::app::{Bases, Revision};
 use lockstep_app::{AppKey, Policy};
 use lockstep_manifest::fields::Writer;
+use lockstep_manifest::fields::others::Others;
 use lockstep_manifest::marks::HookPhase;
 use lockstep_manifest::{Digest, Health, ObjectId, Place, Uid};
 use lockstep_plan::{Plan, Side};
@@ -182,6 +183,8 @@ pub struct ObjectView {
     pub why: Option<String>,
     /// Where git describes it.
     pub place: Option<Place>,
+    /// What others wrote to it beside us.
+    pub others: Option<Arc<Others>>,
 }
 
 /// How a sync ended, or that it runs.

@@ -11,13 +11,20 @@ use lockstep_app::lower::{RESOURCES_FINALIZER, is_of_deletion_hooks};
 use lockstep_app::project::{Project, Scope};
 use lockstep_app::{Blame, Fault};
 use lockstep_cluster::lease::Lease;
-use lockstep_cluster::{ClaimError, Cluster, Extras, Lookup, WriteError, Written};
-use lockstep_manifest::write::Propagation;
-use lockstep_manifest::{Digest, Gvk, Manifest, ObjectId, Uid, Write, marks, pointer};
+use lockstep_cluster::{ClaimError, Cluster, ClusterError, Extras, Lookup, WriteError, Written};
+use lockstep_manifest::fields::takeover;
+use lockstep_manifest::write::{Conflicts, Manner, Propagation, Takeover};
+use lockstep_manifest::{Digest, Gvk, Manifest, ObjectId, Uid, Write, marks};
 use lockstep_plan::hook::leftover;
 use lockstep_plan::{Action, Hook, Leftover, Reason, Seen, Step, Wanted, changes::changes};
-use lockstep_reconcile::{Event, Measured, Outcome, RecordDraft};
-use serde_json::{Map, Value};
+use lockstep_reconcile::{Event, Life, Outcome, RecordDraft};
+use serde_json::Value;
+
+mod clear_away;
+mod foresee;
+mod hand_over;
+
+use foresee::Look;
 
 use super::{Engine, News};
 use crate::record;
@@ -38,9 +45,31 @@ struct Hands {
     project: Result<Arc<Project>, Fault>,
     set: String,
     before: BTreeMap<ObjectId, Arc<Manifest>>,
-    /// Which object was seen under each name: that one is changed, or none. Otherwise an object that somebody deletes
+    known: BTreeMap<ObjectId, Known>,
+}
+
+/// What is known of an object before it is touched.
+#[derive(Default)]
+struct Known {
+    /// Which object was seen under this name: that one is changed, or none. Otherwise an object that somebody deletes
     /// just now would be made again under a record that names the old uid, and never be deleted after a crash.
-    seen: BTreeMap<ObjectId, Uid>,
+    uid: Option<Uid>,
+    /// No server has answered an apply of ours to it yet: what other tools left behind on it is taken over.
+    is_first_contact: bool,
+    /// Do we own its `spec.replicas`?
+    owns_replicas: bool,
+}
+
+impl Known {
+    fn of(life: &Life, id: &ObjectId) -> Self {
+        let seen = life.observed().objects.get(id);
+        let entry = life.inventory().entries.get(id);
+        Self {
+            uid: seen.map(|seen| seen.uid.clone()),
+            is_first_contact: entry.is_none_or(|entry| entry.digest.is_none()),
+            owns_replicas: seen.is_some_and(|seen| seen.owns_replicas),
+        }
+    }
 }
 
 impl Engine {
@@ -95,10 +124,9 @@ impl Engine {
             .iter()
             .filter_map(|step| Some((step.id.clone(), Arc::clone(life.before(&step.id)?))))
             .collect();
-        let observed = &life.observed().objects;
-        let seen = steps
+        let known = steps
             .iter()
-            .filter_map(|step| Some((step.id.clone(), observed.get(&step.id)?.uid.clone())))
+            .map(|step| (step.id.clone(), Known::of(life, &step.id)))
             .collect();
         let hands = Arc::new(Hands {
             cluster: self.cluster.clone(),
@@ -107,7 +135,7 @@ impl Engine {
             set: Self::set_of(key),
             app: Arc::new(app),
             before,
-            seen,
+            known,
         });
         let news = self.news.clone();
         let metrics = Arc::clone(&self.metrics);
@@ -144,6 +172,16 @@ impl Engine {
         let Some(app) = self.names.get(key).cloned() else {
             return;
         };
+        let Some(life) = self.lives.get(key) else {
+            return;
+        };
+        let steps: Vec<(Step, Known)> = steps
+            .into_iter()
+            .map(|step| {
+                let known = Known::of(life, &step.id);
+                (step, known)
+            })
+            .collect();
         let uid = app.uid.clone();
         let project = self.project_of(&app);
         let cluster = self.cluster.clone();
@@ -154,19 +192,18 @@ impl Engine {
                 return Vec::new();
             };
             let mut asked = stream::iter(steps)
-                .map(|step| {
-                    let (cluster, project, app) = (&cluster, &project, &app);
-                    async move {
-                        (
-                            step.id.clone(),
-                            would_change(cluster, project, app, &step).await,
-                        )
-                    }
+                .map(|(step, known)| {
+                    let look = Look {
+                        cluster: &cluster,
+                        project: &project,
+                        app: &app,
+                    };
+                    async move { (step.id.clone(), look.foresee(&step, &known).await) }
                 })
                 .buffer_unordered(APPLIES_IN_FLIGHT);
-            while let Some((id, changes)) = asked.next().await {
-                if let Some(changes) = changes {
-                    found.insert(id, changes);
+            while let Some((id, foreseen)) = asked.next().await {
+                if let Some(foreseen) = foreseen {
+                    found.insert(id, foreseen);
                 }
             }
             drop(asked);
@@ -175,7 +212,7 @@ impl Engine {
                 uid,
                 event: Event::Probed {
                     plan,
-                    changes: found,
+                    foreseen: found,
                 },
             }]
         });
@@ -195,7 +232,14 @@ impl Engine {
             let found = stream::iter(asked)
                 .map(|wanted| async move {
                     let measured = match project {
-                        Ok(project) => compared(cluster, project, app, &wanted).await,
+                        Ok(project) => {
+                            let look = Look {
+                                cluster,
+                                project,
+                                app,
+                            };
+                            look.compare(&wanted).await
+                        }
                         Err(_) => None,
                     };
                     (wanted.id.clone(), measured)
@@ -301,7 +345,8 @@ impl Hands {
             }
             Some((Leftover::Itself, _)) | None => {}
         }
-        let write = Write::apply(hook.body(runs_in, id));
+        let mut write = Write::apply(hook.body(runs_in, id));
+        write.manner.validation = wanted.manner.validation;
         let authorized = match project.authorize(&self.app, write, wanted.scope) {
             Ok(authorized) => authorized,
             Err(refused) => return Outcome::Failed(refused.fault()),
@@ -334,6 +379,7 @@ impl Hands {
             Some(seen) => Outcome::Applied {
                 seen,
                 changes: Vec::new(),
+                taken: Vec::new(),
             },
             None => Outcome::Absent,
         }
@@ -390,16 +436,22 @@ impl Hands {
     }
 
     async fn apply(&self, project: &Project, step: &Step, wanted: &Wanted) -> Outcome {
-        let mut body = wanted.manifest.as_ref().clone();
-        if !wanted.handed_over.is_empty() {
-            match self.cluster.get(&wanted.gvk, &wanted.id).await {
-                Ok(Some(live)) => body = keep_live_values(body, &live, &wanted.handed_over),
-                Ok(None) => {}
-                Err(error) => return Outcome::Failed(error.fault()),
-            }
-        }
+        let none = Known::default();
+        let known = self.known.get(&step.id).unwrap_or(&none);
+        let (body, release) = match self.body(wanted, known).await {
+            Ok(found) => found,
+            Err(error) => return Outcome::Failed(error.fault()),
+        };
+        let before = self.before.get(&step.id);
         let mut write = Write::apply(body);
-        write.preconditions.uid = self.seen.get(&step.id).cloned();
+        write.preconditions.uid.clone_from(&known.uid);
+        write.manner = Manner {
+            release,
+            ..manner(wanted, known)
+        };
+        if before.is_some() {
+            write.manner.conflicts = Conflicts::Force; // what was there is known, and so is whose it was
+        }
         let authorized = if step.reason == Reason::Namespace {
             project.authorize_namespace(&self.app, write)
         } else {
@@ -409,7 +461,12 @@ impl Hands {
             Ok(authorized) => authorized,
             Err(refused) => return Outcome::Failed(refused.fault()),
         };
-        self.applied(step, wanted, self.cluster.write(authorized).await)
+        match self.cluster.write(authorized).await {
+            Err(WriteError::Immutable { .. }) if wanted.recreate => {
+                self.clear_away(project, wanted).await
+            }
+            written => self.applied(step, wanted, written),
+        }
     }
 
     fn applied(
@@ -418,6 +475,7 @@ impl Hands {
         wanted: &Wanted,
         written: Result<Written, WriteError>,
     ) -> Outcome {
+        let before = self.before.get(&step.id);
         match written {
             Ok(written) => {
                 let seen = written
@@ -427,11 +485,16 @@ impl Hands {
                 match (seen, &written.live) {
                     (Some(seen), Some(live)) => Outcome::Applied {
                         seen,
-                        changes: self
-                            .before
-                            .get(&step.id)
+                        changes: before
                             .map(|before| changes(before, live))
                             .unwrap_or_default(),
+                        taken: takeover::together(
+                            before
+                                .map(|before| takeover::seized(before, live))
+                                .into_iter()
+                                .flatten()
+                                .chain(written.taken),
+                        ),
                     },
                     _ => Outcome::Failed(Fault::new(
                         Blame::Environment,
@@ -442,6 +505,23 @@ impl Hands {
             }
             Err(error) => Outcome::Failed(error.fault()),
         }
+    }
+
+    /// What is sent of it, and the JSON pointers that are given up before.
+    async fn body(
+        &self,
+        wanted: &Wanted,
+        known: &Known,
+    ) -> Result<(Manifest, Vec<String>), ClusterError> {
+        let body = wanted.manifest.as_ref().clone();
+        let pointers = hand_over::pointers(&self.cluster, wanted, known.owns_replicas).await?;
+        if pointers.is_empty() {
+            return Ok((body, Vec::new()));
+        }
+        Ok(match self.cluster.get(&wanted.gvk, &wanted.id).await? {
+            Some(live) => hand_over::leave(body, &live, &pointers),
+            None => (body, Vec::new()),
+        })
     }
 
     /// Deletes what is in the record with its uid *and* carries our mark on a fresh read; everything else stays.
@@ -475,98 +555,13 @@ impl Hands {
     }
 }
 
-/// What an apply of this step would change, by the server's own word. None: it would not say.
-async fn would_change(
-    cluster: &Cluster,
-    project: &Project,
-    app: &App,
-    step: &Step,
-) -> Option<Vec<lockstep_plan::FieldChange>> {
-    let Action::Apply(wanted) = &step.action else {
-        return None;
-    };
-    let (live, answered) = dry_run(cluster, project, app, wanted).await?;
-    Some(changes(&live, &answered))
-}
-
-/// An object and what an apply would make of it, measured by the same rules.
-async fn compared(
-    cluster: &Cluster,
-    project: &Project,
-    app: &App,
-    wanted: &Wanted,
-) -> Option<Measured> {
-    let (live, answered) = dry_run(cluster, project, app, wanted).await?;
-    Some(Measured {
-        digest: wanted.digest.clone(),
-        seen: Seen::of(&live, &wanted.ignored)?,
-        answered: Seen::of(&answered, &wanted.ignored)?.fingerprint,
-    })
-}
-
-/// What is live, and what the server answers to an apply that it does not carry out.
-async fn dry_run(
-    cluster: &Cluster,
-    project: &Project,
-    app: &App,
-    wanted: &Wanted,
-) -> Option<(Manifest, Manifest)> {
-    let live = cluster.get(&wanted.gvk, &wanted.id).await.ok()??;
-    let body = keep_live_values(wanted.manifest.as_ref().clone(), &live, &wanted.handed_over);
-    let authorized = project
-        .authorize(app, Write::dry_run(body), wanted.scope)
-        .ok()?;
-    let answered = cluster.write(authorized).await.ok()?.live?;
-    Some((live, answered))
-}
-
-/// The manifest with the live values under these pointers: what an autoscaler set stays set while we apply the rest,
-/// and stays when we stop declaring it.
-fn keep_live_values(body: Manifest, live: &Manifest, pointers: &[String]) -> Manifest {
-    let places = body.places().clone();
-    let mut value = body.clone().into_value();
-    let now = Value::Object(live.body().clone());
-    for at in pointers {
-        match now.pointer(at) {
-            Some(kept) => put(&mut value, at, kept.clone()),
-            None => {
-                pointer::remove(&mut value, at);
-            }
-        }
+/// How it is applied now: what was left behind is taken over once.
+fn manner(wanted: &Wanted, known: &Known) -> Manner {
+    let mut manner = wanted.manner.clone();
+    if matches!(manner.takeover, Takeover::LeftBehind { .. }) && !known.is_first_contact {
+        manner.takeover = Takeover::None;
     }
-    Manifest::from_value(value).map_or(body, |kept| kept.with_places(places))
-}
-
-/// Sets the value under a pointer through maps that are there; lists and missing maps are left alone.
-fn put(root: &mut Value, at: &str, value: Value) {
-    let Some(parts) = pointer::parts(at) else {
-        return;
-    };
-    let Some((last, parents)) = parts.split_last() else {
-        return;
-    };
-    let mut here = root;
-    for part in parents {
-        here = match here {
-            Value::Object(map) => map
-                .entry(part.clone())
-                .or_insert_with(|| Value::Object(Map::new())),
-            Value::Array(list) => {
-                let Some(item) = part
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|index| list.get_mut(index))
-                else {
-                    return;
-                };
-                item
-            }
-            _ => return,
-        };
-    }
-    if let Value::Object(map) = here {
-        map.insert(last.clone(), value);
-    }
+    manner
 }
 
 fn not_ours() -> Fault {

@@ -1,6 +1,7 @@
 //! What goes: what left git, or everything when the app leaves. Every deletion has its witnesses, or waits, or stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lockstep_app::app::OnDelete;
 use lockstep_app::policy::{DecidedBy, DeletionPolicy};
@@ -9,6 +10,7 @@ use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Gvk, ObjectId, Uid};
 
 use super::{Making, Mode, NOT_OURS, going};
+use crate::desired::Wanted;
 use crate::order::namespace_id;
 use crate::seen::{Entry, KindView};
 use crate::step::{Action, Asked, Reason, Step, Unstepped, Waiting};
@@ -52,6 +54,19 @@ impl Making<'_> {
             .collect()
     }
 
+    /// What git calls the object of this uid: an object may be served by two groups, as events are, and to delete it
+    /// under one name deletes it under the other.
+    fn same_object(&self, uid: &Uid) -> Option<ObjectId> {
+        let is_it = |wanted: &&Arc<Wanted>| {
+            let seen = self.observed.objects.get(&wanted.id);
+            seen.is_some_and(|seen| seen.uid == *uid)
+        };
+        self.objects
+            .iter()
+            .find(is_it)
+            .map(|wanted| wanted.id.clone())
+    }
+
     fn prune(&mut self, id: &ObjectId, entry: &Entry, is_hook: bool) {
         let leaving = self.mode == Mode::Leave;
         let reason = if leaving {
@@ -68,6 +83,11 @@ impl Making<'_> {
         }
         if let Some(by) = self.facts.elsewhere.wanted.get(id) {
             self.release(id, entry, Reason::TakenOver { by: by.clone() });
+            return;
+        }
+        let moved = entry.uid.as_ref().filter(|_| !leaving);
+        if let Some(to) = moved.and_then(|uid| self.same_object(uid)) {
+            self.release(id, entry, Reason::Moved { to });
             return;
         }
         let deletable = self.deletable(id, entry);
@@ -263,6 +283,7 @@ impl Making<'_> {
             phase: if is_hook { AFTER_ALL } else { HookPhase::Sync },
             wave: entry.wave,
             changes: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -274,6 +295,7 @@ impl Making<'_> {
             phase: HookPhase::Sync,
             wave: entry.wave,
             changes: Vec::new(),
+            taken: Vec::new(),
         });
     }
 }

@@ -217,5 +217,6 @@ fn step_of(hook: &Hook, id: ObjectId, action: Action, reason: Reason) -> Step {
         phase: hook.phase,
         wave: hook.wanted.wave,
         changes: Vec::new(),
+        taken: Vec::new(),
     }
 }

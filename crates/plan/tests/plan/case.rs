@@ -355,6 +355,8 @@ pub(crate) fn seen(id: &ObjectId, fingerprint: Digest) -> Seen {
         terminating: false,
         going: None,
         protected: false,
+        owns_replicas: false,
+        others: None,
         part_of: Some(marks::set_id("argocd", "shop")),
         hook: None,
     }

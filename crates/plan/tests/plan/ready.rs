@@ -260,7 +260,12 @@ fn an_autoscaled_object_without_replicas_in_git_is_left_as_it_is() {
     let web = desired
         .get(&id("apps/Deployment shop/web"))
         .expect("in git");
-    assert_eq!((web.ignored.len(), web.handed_over.len()), (0, 0));
+    assert_eq!(web.ignored, Vec::<String>::new());
+    assert_eq!(
+        web.handed_over,
+        ["/spec/replicas"],
+        "what we own of it is given up instead of falling back to one"
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_api::plan::{FieldDiff, LeftAlone, PlanStep, PlanView, StepAction};
+use lockstep_api::plan::{FieldDiff, LeftAlone, PlanStep, PlanView, StepAction, TakenFields};
+use lockstep_manifest::fields::takeover::Taken;
 use lockstep_plan::{Action, Asked, Plan, Reason, Step, Unstepped, Waiting};
 use lockstep_reconcile::view::AppView;
 
@@ -75,6 +76,16 @@ fn step(step: &Step, on: Option<&Waiting>) -> PlanStep {
                 }
             })
             .collect(),
+        taken: step.taken.iter().map(taken).collect(),
+    }
+}
+
+fn taken(taken: &Taken) -> TakenFields {
+    TakenFields {
+        manager: taken.manager.clone(),
+        fields: taken.fields.clone(),
+        count: count(taken.count),
+        text: taken.to_string(),
     }
 }
 
@@ -96,6 +107,7 @@ fn reason(reason: &Reason) -> (&'static str, String) {
         Reason::TakenOver { by } => ("takenOver", format!("{by} has it in git now")),
         Reason::Hook(phase) => ("hook", format!("is a {} hook", phase.text())),
         Reason::HookOver => ("hookOver", "is a hook that has ended".to_owned()),
+        Reason::Moved { to } => ("moved", format!("is the same object as {}", to.short())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lockstep_app::project::Scope;
 use lockstep_manifest::fields::Writer;
 use lockstep_manifest::marks::HookPhase;
-use lockstep_manifest::write::Propagation;
+use lockstep_manifest::write::{Manner, Propagation};
 use lockstep_manifest::yaml::{Limits, read_objects};
 use lockstep_manifest::{Gvk, Health, Place, Uid};
 use lockstep_plan::{
@@ -208,6 +208,7 @@ pub(crate) fn held() -> AppView {
         phase: HookPhase::Sync,
         wave: 0,
         changes,
+        taken: Vec::new(),
     };
     let prune = Action::Prune {
         gvk: Gvk::from_api_version("v1", "ConfigMap"),
@@ -291,6 +292,8 @@ spec:
         wave: 0,
         ignored: Vec::new(),
         handed_over: Vec::new(),
+        manner: Manner::default(),
+        recreate: false,
     }))
 }
 

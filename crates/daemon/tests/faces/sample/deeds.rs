@@ -41,6 +41,8 @@ fn hook(name: &str, phase: HookPhase) -> Arc<Hook> {
             wave: 0,
             ignored: Vec::new(),
             handed_over: Vec::new(),
+            manner: lockstep_manifest::write::Manner::default(),
+            recreate: false,
         }),
         phase,
         delete: HookDelete::default(),
@@ -59,6 +61,7 @@ fn run(name: &str, phase: HookPhase) -> Step {
         phase,
         wave: 0,
         changes: Vec::new(),
+        taken: Vec::new(),
     }
 }
 
@@ -216,6 +219,7 @@ pub(crate) fn leaving() -> AppView {
         phase: HookPhase::Sync,
         wave: 0,
         changes: Vec::new(),
+        taken: Vec::new(),
     };
     app.plan = Some(Arc::new(Plan {
         revision: None,

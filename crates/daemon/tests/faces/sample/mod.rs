@@ -274,6 +274,7 @@ fn object(kind: &str, name: &str) -> ObjectView {
         wave: 0,
         why: None,
         place: None,
+        others: None,
     }
 }
 

@@ -89,7 +89,7 @@ impl World {
             Effect::Probe { plan, .. } => {
                 let event = Event::Probed {
                     plan,
-                    changes: BTreeMap::new(),
+                    foreseen: BTreeMap::new(),
                 };
                 self.task([Item::Tell(key.clone(), event)]);
             }
@@ -272,6 +272,7 @@ impl World {
                     Outcome::Applied {
                         seen,
                         changes: Vec::new(),
+                        taken: Vec::new(),
                     }
                 }
                 Err(why) => Outcome::Failed(Fault::new(
@@ -322,6 +323,7 @@ impl World {
                     Ok(live) => Outcome::Applied {
                         seen: Seen::of(&live, &[]).expect("the server says uid and version"),
                         changes: Vec::new(),
+                        taken: Vec::new(),
                     },
                     Err(why) => Outcome::Failed(Fault::new(
                         Blame::Environment,
@@ -336,6 +338,7 @@ impl World {
                     Some(live) => Outcome::Applied {
                         seen: Seen::of(&live, &[]).expect("the server says uid and version"),
                         changes: Vec::new(),
+                        taken: Vec::new(),
                     },
                     None => Outcome::Absent,
                 }
