@@ -493,6 +493,9 @@ pub struct Object {
     pub why: Option<String>,
     /// Where git describes it.
     pub git_at: Option<GitPlace>,
+    /// What others wrote to it beside git, in words: `1 field of others: spec.replicas by kubectl (scale)`.
+    #[serde(default)]
+    pub others: Option<String>,
 }
 
 /// The managed objects of an app.

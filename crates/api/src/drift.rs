@@ -20,6 +20,44 @@ pub struct Drift {
     pub policy: Option<String>,
     /// The objects that differ.
     pub objects: Vec<DriftObject>,
+    /// What others wrote beside what git says, by object: no drift, and left alone.
+    #[serde(default)]
+    pub others: Vec<OtherFields>,
+}
+
+/// What others wrote to one object beside what git says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherFields {
+    /// Which.
+    #[serde(rename = "ref")]
+    pub id: ObjectRef,
+    /// How many fields there are.
+    pub count: u64,
+    /// The first of them; at most eight. Of what is nested only the topmost thing is named.
+    pub fields: Vec<OtherField>,
+}
+
+/// One thing that somebody else wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherField {
+    /// `spec.replicas`.
+    pub path: String,
+    /// What it is.
+    pub kind: OtherKind,
+    /// The writer, with the subresource it wrote by: `kube-controller-manager (scale)`.
+    pub by: String,
+}
+
+/// What it is that somebody else wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OtherKind {
+    /// One more key or item beside git's: a label, an environment variable, a port.
+    Addition,
+    /// A field that git leaves open.
+    Field,
 }
 
 /// One object that differs.

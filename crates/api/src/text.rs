@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::app::{App, AppSummary, State, StepOutcome, Strip, StripKind, StripStep};
-use crate::drift::{Drift, DriftField, Writer};
+use crate::drift::{Drift, DriftField, OtherFields, Writer};
 use crate::overview::Overview;
 use crate::plan::{PlanStep, PlanView, StepAction};
 use crate::problem::Problem;
@@ -409,6 +409,10 @@ pub fn drift(drift: &Drift) -> String {
         let rows: Vec<[String; 6]> = object.fields.iter().map(drift_row).collect();
         out.push_str(&table(&rows));
     }
+    for others in &drift.others {
+        let said = self::others(others);
+        let _ = writeln!(out, "{}\n  {}", plain(&others.id.short()), plain(&said));
+    }
     let objects_count = u64::try_from(drift.objects.len()).unwrap_or(u64::MAX);
     if objects_count == 0 {
         let _ = writeln!(
@@ -425,6 +429,28 @@ pub fn drift(drift: &Drift) -> String {
         );
     }
     out
+}
+
+/// What others wrote to an object, on one line: `2 fields of others: spec.replicas by kubectl (scale) and 1 more`.
+pub fn others(others: &OtherFields) -> String {
+    let named: Vec<String> = others
+        .fields
+        .iter()
+        .take(2)
+        .map(|field| format!("{} by {}", field.path, field.by))
+        .collect();
+    let rest = others
+        .count
+        .saturating_sub(u64::try_from(named.len()).unwrap_or(0));
+    let more = match rest {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    format!(
+        "{} of others: {}{more}",
+        fields(others.count),
+        named.join(", ")
+    )
 }
 
 fn drift_row(field: &DriftField) -> [String; 6] {
@@ -522,6 +548,9 @@ pub fn plan(plan: &PlanView) -> String {
         );
         out.push_str(plain(&line).trim_end());
         out.push('\n');
+        for taken in &step.taken {
+            let _ = writeln!(out, "      takes {}", plain(&taken.text));
+        }
     }
     for left in &plan.left {
         let _ = writeln!(

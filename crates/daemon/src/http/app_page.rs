@@ -335,6 +335,7 @@ fn object_row(object: &Object, drift: Option<(bool, u64)>, planned: bool) -> Obj
         .why
         .clone()
         .or_else(|| object.health_text.clone())
+        .or_else(|| object.others.clone())
         .unwrap_or_default();
     ObjectRow {
         kind: object.id.kind.clone(),

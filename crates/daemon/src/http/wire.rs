@@ -6,6 +6,7 @@ use lockstep_api::app::{
     StepOutcome, Strip, StripKind, StripStep, SyncState,
 };
 use lockstep_api::drift::{Change, Drift, DriftField, DriftObject, Precision, Writer};
+use lockstep_api::text;
 use lockstep_api::time::Time;
 use lockstep_app::config::{Access, Config};
 use lockstep_app::policy::DecidedBy;
@@ -19,6 +20,7 @@ use super::words;
 use crate::board::Board;
 
 mod commands;
+mod others;
 mod overview;
 mod past;
 mod plan;
@@ -383,6 +385,7 @@ pub(super) fn drift(app: &AppView) -> Drift {
                 fields: object.fields.iter().map(drift_field).collect(),
             })
             .collect(),
+        others: app.objects.iter().filter_map(others::fields).collect(),
     }
 }
 
@@ -442,6 +445,7 @@ pub(super) fn objects(app: &AppView) -> Vec<Object> {
             wave: object.wave,
             why: object.why.clone(),
             git_at: object.place.as_ref().map(git_place),
+            others: others::fields(object).as_ref().map(text::others),
         })
         .collect()
 }

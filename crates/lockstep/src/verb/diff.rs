@@ -105,6 +105,9 @@ fn full(plan: &PlanView, target: &Target) -> String {
                 }
             }
         }
+        for taken in &step.taken {
+            let _ = writeln!(out, "  takes {}", text::plain(&taken.text));
+        }
     }
     let left = plan
         .left
@@ -157,7 +160,8 @@ mod tests {
         {"ref":{"group":"apps","kind":"Deployment","namespace":"shop","name":"checkout"},"action":"apply","reason":"update",
          "because":"git has another value","wave":0,"waitsFor":null,
          "changes":[{"path":"spec.replicas","before":9,"after":6,"sensitive":false,
-            "gitAt":{"file":"prod/replicas.yaml","line":7},"gitBefore":[{"file":"base/deployment.yaml","line":12}]}]},
+            "gitAt":{"file":"prod/replicas.yaml","line":7},"gitBefore":[{"file":"base/deployment.yaml","line":12}]}],
+         "taken":[{"manager":"kubectl (scale)","fields":["spec.replicas"],"count":1,"text":"spec.replicas from kubectl (scale)"}]},
         {"ref":{"group":"","kind":"Secret","namespace":"shop","name":"payments"},"action":"apply","reason":"create",
          "because":"is not in the cluster yet","wave":1,"waitsFor":"Deployment/checkout to be healthy",
          "changes":[{"path":"data.TOKEN","before":null,"after":null,"sensitive":true}]},
@@ -176,6 +180,7 @@ mod tests {
         assert_eq!(
             full(&plan(PLAN), &target),
             "Deployment/checkout  update: git has another value\n  spec.replicas\n  - 9\n  + 6  prod/replicas.yaml:7\n\
+             \x20 takes spec.replicas from kubectl (scale)\n\
              Secret/payments  create: is not in the cluster yet; waits for Deployment/checkout to be healthy\n\
              \x20 data.TOKEN\n  - (not shown)\n  + (not shown)\n\
              ConfigMap/old  delete: is gone from git\n\

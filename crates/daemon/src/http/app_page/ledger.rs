@@ -228,6 +228,9 @@ fn about(step: &PlanStep) -> String {
     if let Some(on) = &step.waits_for {
         parts.push(format!("waits for {on}"));
     }
+    for taken in &step.taken {
+        parts.push(format!("takes {}", taken.text));
+    }
     parts.join(" · ")
 }
 
