@@ -25,17 +25,17 @@ use lockstep_tests::kube::{PATIENCE, path};
 use serde_json::{Value, json};
 
 /// The app of most tests.
-const APP: &str = "shop";
+pub(crate) const APP: &str = "shop";
 
 /// A ConfigMap with one value, and the label that [`caught_up`] needs.
-fn config_map(name: &str, value: &str) -> Value {
+pub(crate) fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "labels": {"touched-by": "git"}},
         "data": {"value": value}})
 }
 
 /// A Deployment of one pod.
-fn deployment(name: &str) -> Value {
+pub(crate) fn deployment(name: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment",
     "metadata": {"name": name, "labels": {"touched-by": "git"}},
     "spec": {
@@ -48,7 +48,7 @@ fn deployment(name: &str) -> Value {
 }
 
 /// The same object with an annotation.
-fn annotated(mut object: Value, key: &str, value: &str) -> Value {
+pub(crate) fn annotated(mut object: Value, key: &str, value: &str) -> Value {
     object["metadata"]["annotations"][key] = json!(value);
     object
 }
@@ -64,7 +64,7 @@ fn file(folder: &str, object: &Value) -> String {
 }
 
 /// Commits these objects into a folder, besides what is there; answers with the commit.
-fn push(repository: &Repository, folder: &str, objects: &[Value]) -> Result<String> {
+pub(crate) fn push(repository: &Repository, folder: &str, objects: &[Value]) -> Result<String> {
     for object in objects {
         repository.write(&file(folder, object), &format!("{object:#}\n"))?;
     }
@@ -72,7 +72,7 @@ fn push(repository: &Repository, folder: &str, objects: &[Value]) -> Result<Stri
 }
 
 /// Commits that these objects are gone from a folder; answers with the commit.
-fn withdraw(repository: &Repository, folder: &str, objects: &[Value]) -> Result<String> {
+pub(crate) fn withdraw(repository: &Repository, folder: &str, objects: &[Value]) -> Result<String> {
     for object in objects {
         repository.remove(&file(folder, object))?;
     }
@@ -80,12 +80,12 @@ fn withdraw(repository: &Repository, folder: &str, objects: &[Value]) -> Result<
 }
 
 /// A world whose app [`APP`] has these objects, and is synced.
-async fn settled(name: &str, objects: &[Value]) -> Result<World> {
+pub(crate) async fn settled(name: &str, objects: &[Value]) -> Result<World> {
     settled_as(name, objects, |_| ()).await
 }
 
 /// The same, with the Application as the test wants it.
-async fn settled_as(
+pub(crate) async fn settled_as(
     name: &str,
     objects: &[Value],
     change: impl FnOnce(&mut Value),
@@ -96,7 +96,7 @@ async fn settled_as(
 }
 
 /// The same, without waiting for anything.
-async fn begun(
+pub(crate) async fn begun(
     name: &str,
     objects: &[Value],
     change: impl FnOnce(&mut Value),
@@ -110,7 +110,7 @@ async fn begun(
 }
 
 /// Waits until an object of the target namespace holds this at a JSON pointer, and answers with it.
-async fn holds(
+pub(crate) async fn holds(
     world: &World,
     kind: &str,
     name: &str,
@@ -127,7 +127,7 @@ async fn holds(
 }
 
 /// Waits until there is no such object in the target namespace.
-async fn absent(world: &World, kind: &str, name: &str) -> Result<()> {
+pub(crate) async fn absent(world: &World, kind: &str, name: &str) -> Result<()> {
     world
         .object_until(kind, name, "being gone", |object| object.is_none())
         .await?;
@@ -135,7 +135,7 @@ async fn absent(world: &World, kind: &str, name: &str) -> Result<()> {
 }
 
 /// What has to be in the target namespace.
-async fn live(world: &World, kind: &str, name: &str) -> Result<Value> {
+pub(crate) async fn live(world: &World, kind: &str, name: &str) -> Result<Value> {
     world
         .object(kind, name)
         .await?
@@ -143,13 +143,13 @@ async fn live(world: &World, kind: &str, name: &str) -> Result<Value> {
 }
 
 /// Where an object of the target namespace is.
-fn at(world: &World, kind: &str, name: &str) -> String {
+pub(crate) fn at(world: &World, kind: &str, name: &str) -> String {
     path(kind, &world.target, name)
 }
 
 /// Changes an object's label by hand and waits until it is put back: a watch says things in their order, so whatever
 /// the daemon was to be told of this kind before, it has been told, and has begun to do what it does about it.
-async fn caught_up(world: &World, kind: &str, name: &str) -> Result<()> {
+pub(crate) async fn caught_up(world: &World, kind: &str, name: &str) -> Result<()> {
     let by_hand = json!({"metadata": {"labels": {"touched-by": "hand"}}});
     world
         .kube
@@ -167,7 +167,7 @@ async fn caught_up(world: &World, kind: &str, name: &str) -> Result<()> {
 }
 
 /// Waits until the daemon has asked the repository so many times more.
-async fn polled(world: &World, times: u64) -> Result<()> {
+pub(crate) async fn polled(world: &World, times: u64) -> Result<()> {
     let begun = asked(world).await?;
     let waiting = async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
@@ -203,7 +203,7 @@ fn of_objects(mut writes: Vec<Request>) -> Vec<Request> {
 }
 
 /// Those of the requests whose path ends with this.
-fn to<'a>(requests: &'a [Request], ending: &str) -> Vec<&'a Request> {
+pub(crate) fn to<'a>(requests: &'a [Request], ending: &str) -> Vec<&'a Request> {
     let path = |request: &&Request| {
         request
             .uri
@@ -223,6 +223,6 @@ fn row<'a>(app: &'a Value, kind: &str, name: &str) -> Option<&'a Value> {
 }
 
 /// Which Application tests look at.
-fn application(world: &World, name: &str) -> String {
+pub(crate) fn application(world: &World, name: &str) -> String {
     path("Application", &world.apps, name)
 }
