@@ -15,6 +15,7 @@ use crate::controlplane::{ControlPlane, shared, workspace};
 use crate::daemon::{Daemon, Start, binary};
 use crate::git::Repository;
 use crate::kube::{Kube, PATIENCE};
+use crate::proxy::Proxy;
 
 /// How a run of the command line ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,12 +175,24 @@ impl World {
         self.kubeconfig_of(name, &json!({"token": token}))
     }
 
+    /// A kubeconfig of the administrator, acting as the daemon's user, that leads through this proxy.
+    pub fn kubeconfig_through(&self, proxy: &Proxy) -> Result<PathBuf> {
+        let token = &self.plane.address.admin_token;
+        let user = json!({"token": token, "as": self.user, "as-groups": ["system:masters"]});
+        self.kubeconfig_at(&json!({"server": proxy.url}), "through-a-proxy", &user)
+    }
+
     fn kubeconfig_of(&self, name: &str, user: &Value) -> Result<PathBuf> {
         let address = &self.plane.address;
+        let cluster = json!({"server": address.server, "certificate-authority": address.ca});
+        self.kubeconfig_at(&cluster, name, user)
+    }
+
+    fn kubeconfig_at(&self, cluster: &Value, name: &str, user: &Value) -> Result<PathBuf> {
         let file = self.folder.path().join(format!("kubeconfig-{name}.json"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": address.server, "certificate-authority": address.ca}}],
+            "clusters": [{"name": "c", "cluster": cluster}],
             "users": [{"name": "u", "user": user}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         });
@@ -407,6 +420,16 @@ impl World {
             })
             .await?;
         sample(&text, line).context("it was just there")
+    }
+
+    /// Lets the term of the lease be over, as it is some time after whoever held it was killed.
+    pub async fn end_term(&self) -> Result<()> {
+        let lease = crate::kube::path("Lease", &self.apps, "lockstep");
+        if self.kube.get(&lease).await?.is_some() {
+            let over = json!({"spec": {"holderIdentity": null}});
+            self.kube.patch(&lease, over, "tests").await?;
+        }
+        Ok(())
     }
 
     /// A place in the audit log.

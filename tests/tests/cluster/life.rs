@@ -2,6 +2,7 @@
 
 mod configuration;
 mod install;
+mod kills;
 mod program;
 mod replicas;
 mod restart;
