@@ -524,9 +524,22 @@ impl Life {
         self.record.dirty = true;
     }
 
+    /// Has the sync that runs hooks, which are to be seen to whatever comes next?
+    pub(crate) fn has_hooks(&self) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| !run.at.hooks.is_empty())
+    }
+
     /// Is the running sync one that another commit may take the place of? One that only waits is; one whose hooks are
-    /// at work is let finish these.
+    /// at work is let finish these, unless its commit cannot be had again.
     pub(crate) fn may_overtake(&mut self) -> bool {
+        let failed = self.render_fault.as_ref().map(|(failed, _)| failed);
+        if self.enforced.is_none() && failed.is_some() && failed == self.record.revision.as_ref() {
+            let message = "its commit cannot be rendered again".to_owned();
+            self.conclude(OperationPhase::Failed, message, false);
+            self.render_fault = None; // of a commit that nobody waits for any more
+            return true;
+        }
         let Some(run) = &self.run else { return true };
         if run.verdict.is_none() && !run.has_hooks_at_work() {
             let message = "overtaken by a newer commit".to_owned();

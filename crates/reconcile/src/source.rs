@@ -66,7 +66,8 @@ impl Life {
     }
 
     /// The next revision that has to be rendered: first the one that the cluster is kept at, when a newer one may
-    /// have to wait or does not render; then the target's. A base that moved makes the same commit a newer one.
+    /// have to wait, for a person or for hooks that another process has begun, or does not render; then the target's. A
+    /// base that moved makes the same commit a newer one.
     fn unrendered(&self, spec: &str, policy: NewCommitPolicy) -> Option<Wish> {
         let target = self.target.as_ref()?;
         let failed = |revision: &Revision| {
@@ -74,7 +75,8 @@ impl Life {
                 .as_ref()
                 .is_some_and(|(failed, _)| failed == revision)
         };
-        if self.enforced.is_none() && (policy != NewCommitPolicy::Apply || failed(target)) {
+        let waits = policy != NewCommitPolicy::Apply || self.has_hooks();
+        if self.enforced.is_none() && (waits || failed(target)) {
             let bases = &self.record.bases;
             let moved = !self.record.bases_are_gone
                 && self.now_at(bases) != *bases
