@@ -10,7 +10,7 @@ use lockstep_manifest::ObjectId;
 use lockstep_manifest::marks::HookPhase;
 use lockstep_plan::{Action, Failure, Hook, HookState, NOT_OURS, Plan, Reason, Seen, Step};
 
-use crate::cluster::{LOST, NOTE, entry_of, forget_instance, recreated};
+use crate::cluster::{LOST, NOTE, entry_of, forget_instance};
 use crate::event::{Effect, Outcome, World};
 use crate::life::{Heals, Life, Phase};
 use crate::run::{is_awaited, is_unanswered};
@@ -51,8 +51,8 @@ impl Life {
                         self.record.bases.clone_from(&slot.bases);
                     }
                     // Whether or not the front is carried out: the record says so now.
-                    for id in recreated(&plan) {
-                        if let Some(entry) = self.inventory.entries.get_mut(id) {
+                    for id in self.made_again(&plan) {
+                        if let Some(entry) = self.inventory.entries.get_mut(&id) {
                             forget_instance(entry);
                         }
                     }
@@ -235,9 +235,6 @@ impl Life {
                     run.written += 1;
                 }
                 let uid = seen.uid.clone();
-                if let Some(entry) = self.inventory.entries.get_mut(id) {
-                    entry.uid = Some(uid.clone());
-                }
                 self.deleting.remove(id);
                 let is_gone = self.gone_meanwhile.contains(&uid);
                 self.put_seen(id, seen);

@@ -212,7 +212,7 @@ impl Life {
         let revision = slot.map(|slot| slot.commit.revision.clone());
         let is_said = self.record.claimed
             && !self.record.noting
-            && recreated(made).next().is_none()
+            && self.made_again(made).is_empty()
             && self.record.says(&made.front)
             && self.run.as_ref().is_none_or(|run| self.record.names(run))
             && slot.is_none_or(|slot| self.record.spec == slot.spec)
@@ -238,6 +238,20 @@ impl Life {
             draft,
         });
         self.phase = Phase::Claiming(Arc::clone(made));
+    }
+
+    /// What the front makes again: whoever finds it under its name and with our mark after a crash may take its uid for
+    /// ours, so the old one must not stand in the record when it is made.
+    pub(crate) fn made_again(&self, made: &Plan) -> Vec<ObjectId> {
+        let has_uid = |id: &ObjectId| {
+            let entry = self.inventory.entries.get(id);
+            entry.is_some_and(|entry| entry.uid.is_some())
+        };
+        let again = made.front.iter().filter(|step| match step.action {
+            Action::Run { .. } => has_uid(&step.id),
+            _ => step.reason == Reason::Recreate,
+        });
+        again.map(|step| step.id.clone()).collect()
     }
 
     /// Notes the hooks that are about to be made: a crash leaves word of them.
@@ -275,8 +289,8 @@ impl Life {
         let run = self.recorded_run();
         self.record.run = run.as_ref().map(|run| run.run.id.clone());
         let mut entries = self.inventory.entries.clone();
-        for id in made.into_iter().flat_map(recreated) {
-            if let Some(entry) = entries.get_mut(id) {
+        for id in made.into_iter().flat_map(|made| self.made_again(made)) {
+            if let Some(entry) = entries.get_mut(&id) {
                 forget_instance(entry);
             }
         }
@@ -529,15 +543,6 @@ pub(crate) fn entry_of(wanted: &lockstep_plan::Wanted, seen: Option<&Seen>) -> E
         is_hook: false,
         by_mark_alone: false,
     }
-}
-
-/// What the front makes again: whoever finds it under its name and with our mark after a crash may take its uid for
-/// ours, so the old one must not stand in the record when it is made.
-pub(crate) fn recreated(made: &Plan) -> impl Iterator<Item = &ObjectId> {
-    made.front
-        .iter()
-        .filter(|step| step.reason == Reason::Recreate)
-        .map(|step| &step.id)
 }
 
 pub(crate) fn forget_instance(entry: &mut Entry) {

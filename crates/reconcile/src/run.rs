@@ -189,6 +189,10 @@ impl Life {
         let results = &mut run.operation.results;
         results.retain(|old| old.id != *id || old.phase != phase);
         results.push(result);
+        // One that another process made before it could write down the uid is known by the run that it names.
+        if let (Some(uid), Some(entry)) = (&uid, self.inventory.entries.get_mut(id)) {
+            entry.uid = Some(uid.clone());
+        }
         let hook = run.at.hooks.entry((phase, id.clone()));
         let hook = hook.or_insert_with(HookRun::claimed);
         hook.uid = uid.or(hook.uid.take());
