@@ -124,6 +124,13 @@ impl Life {
             self.hook_answered(step, hook, outcome, now);
             return;
         }
+        // The watch may say that it is gone before the answer says that it goes; nobody would say so again.
+        let outcome = match (&step.action, outcome) {
+            (Action::Prune { uid, .. }, Outcome::Deleting) if self.gone_meanwhile.contains(uid) => {
+                Outcome::Absent
+            }
+            (_, outcome) => outcome,
+        };
         let (status, message) = match outcome {
             Outcome::Applied { seen, .. } if matches!(step.action, Action::LetGo { .. }) => {
                 self.failures.remove(id);
