@@ -331,6 +331,7 @@ impl Life {
             self.live = Some(slot.commit.clone());
         }
         self.verify(world.now, effects);
+        self.see_to_guard(world, effects);
         for (_, waiting) in &made.waiting {
             match waiting {
                 Waiting::Retry(at) | Waiting::HealAt(at) => effects.push(Effect::WakeAt(*at)),

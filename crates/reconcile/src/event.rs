@@ -290,6 +290,8 @@ pub enum Event {
         /// Why not.
         result: Result<(), Fault>,
     },
+    /// The finalizers of deletion hooks stand on the Application as was asked for, or do not.
+    Guarded(Result<(), Fault>),
     /// The objects that carry our mark, after the record was lost.
     Found(BTreeMap<ObjectId, Entry>),
     /// How objects compare by the rules of now; none where the server would not say.

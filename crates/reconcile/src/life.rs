@@ -216,6 +216,7 @@ pub struct Life {
     pub(crate) run: Option<Run>,
     /// A sync of the enforced commit was tried, and is not begun again by itself.
     pub(crate) attempt: Option<Attempt>,
+    pub(crate) guard: crate::guard::Guard,
     /// Objects that somebody gave up while the app was being deleted.
     pub(crate) leaked: Vec<ObjectId>,
     pub(crate) order: Option<crate::orders::Order>,
@@ -292,6 +293,7 @@ impl Life {
             approval: Approval::default(),
             run: None,
             attempt: None,
+            guard: crate::guard::Guard::default(),
             leaked: Vec::new(),
             order: None,
             heard: None,
@@ -394,6 +396,7 @@ impl Life {
             Event::Stored { bundle, result } => {
                 self.stored(&bundle, result, world.now, &mut effects);
             }
+            Event::Guarded(result) => self.guarded(result, world.now, &mut effects),
             Event::Found(entries) => self.found(entries, world.now),
         }
         self.look(world, &mut effects);
@@ -417,6 +420,7 @@ impl Life {
             self.order = app.requested.clone().map(crate::orders::Order::from_spec);
             self.heard = None;
         }
+        self.guard = crate::guard::Guard::Idle;
         self.app = Some(app);
     }
 

@@ -1,6 +1,5 @@
 //! Syncs that run: how they begin, how far their hooks are, how they end, and what is remembered of them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -393,67 +392,11 @@ impl Life {
         self.fresh = false;
         self.say(slot);
         let limit = self.app.as_ref().map_or(0, |app| app.history_limit);
-        let guarded = slot.has_deletion_hooks();
-        if self.record.bundle.as_ref() != Some(&bundle) && (limit > 0 || guarded) {
-            let past = self.history.iter().filter_map(|past| past.bundle.clone());
-            effects.push(Effect::Store {
-                slot: Box::new(slot.clone()),
-                hurry: guarded,
-                keep: past.chain([bundle.clone()]).collect(),
-            });
-        } else {
-            self.guard(effects);
+        let is_another = self.record.bundle.as_ref() != Some(&bundle);
+        if is_another && (limit > 0 || slot.has_deletion_hooks()) {
+            self.store(slot, bundle.clone(), effects);
         }
         self.record.bundle = Some(bundle);
-    }
-
-    /// What is deployed is stored: now its hooks for the deletion can be relied on.
-    pub(crate) fn stored(
-        &mut self,
-        bundle: &lockstep_manifest::Digest,
-        result: Result<(), Fault>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        match result {
-            Ok(()) if self.record.bundle.as_ref() == Some(bundle) => self.guard(effects),
-            Ok(()) => {}
-            Err(fault) => self.note(
-                now,
-                "cluster",
-                format!("what was deployed could not be stored: {fault}"),
-            ),
-        }
-    }
-
-    /// Sees to it that the Application cannot go without the hooks of its deletion, and can when there are none.
-    fn guard(&mut self, effects: &mut Vec<Effect>) {
-        let (Some(app), Some(slot)) = (&self.app, &self.enforced) else {
-            return;
-        };
-        let phases: BTreeSet<HookPhase> =
-            slot.desired.hooks.iter().map(|hook| hook.phase).collect();
-        let wanted: Vec<String> = [
-            (
-                HookPhase::PreDelete,
-                lockstep_app::lower::PRE_DELETE_FINALIZER,
-            ),
-            (
-                HookPhase::PostDelete,
-                lockstep_app::lower::POST_DELETE_FINALIZER,
-            ),
-        ]
-        .into_iter()
-        .filter(|(phase, _)| phases.contains(phase))
-        .map(|(_, finalizer)| finalizer.to_owned())
-        .collect();
-        let stands = app
-            .finalizers
-            .iter()
-            .filter(|finalizer| lockstep_app::lower::is_of_deletion_hooks(finalizer));
-        if !stands.eq(wanted.iter()) {
-            effects.push(Effect::Guard(wanted));
-        }
     }
 
     fn remember(

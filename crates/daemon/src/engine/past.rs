@@ -144,14 +144,19 @@ impl Engine {
             set_finalizers: Some(finalizers),
             ..Extras::default()
         };
-        let apps = self.apps.clone();
-        let key = key.clone();
+        let Some(life) = self.lives.get(key) else {
+            return;
+        };
+        let (apps, uid, key) = (self.apps.clone(), life.uid().clone(), key.clone());
         self.spawn(async move {
-            // Whoever changed it in between makes us look again, and the next sync asks again.
-            if let Err(error) = apps.publish(&key, Value::Null, extras).await {
-                tracing::warn!(app = %key, %error, "the finalizers of its hooks could not be set");
+            // Whoever changed it in between, our own status included, makes the life ask again.
+            let result = apps.publish(&key, Value::Null, extras).await;
+            let result = result.map(|_| ()).map_err(|error| error.fault());
+            if let Err(fault) = &result {
+                tracing::debug!(app = %key, %fault, "the finalizers of its hooks could not be set");
             }
-            Vec::new()
+            let event = Event::Guarded(result);
+            vec![News::App { key, uid, event }]
         });
     }
 
