@@ -142,3 +142,19 @@ pub(crate) fn wave(mut object: Manifest, wave: i32) -> Manifest {
     object.set_annotation(marks::WAVE, &wave.to_string());
     object
 }
+
+/// A Job that ends soon, as a hook of these phases.
+pub(crate) fn hook(name: &str, phases: &str, delete: &str) -> Manifest {
+    as_hook(
+        object("batch/v1", "Job", name, json!({"spec": {}})),
+        phases,
+        delete,
+    )
+}
+
+/// The same object as a hook.
+pub(crate) fn as_hook(mut object: Manifest, phases: &str, delete: &str) -> Manifest {
+    object.set_annotation(marks::HOOK, phases);
+    object.set_annotation(marks::HOOK_DELETE, delete);
+    object
+}

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngAlgorithm;
 use serde_json::json;
 
-use crate::apps::{app, config_map, deployment, id, key, leaving, wave};
+use crate::apps::{app, as_hook, config_map, deployment, hook, id, key, wave};
 use crate::laws::assert_converged;
 use crate::world::World;
 
@@ -73,31 +73,43 @@ fn push(world: &mut World, key: &AppKey, manifests: &[Manifest]) {
     world.poke(Look::Source);
 }
 
-/// Creates in two waves, updates, prunes, and puts back what somebody edits or deletes by hand. Answers with what git
-/// says at the end.
+/// Creates in two waves, updates, prunes, and puts back what somebody edits or deletes by hand, with hooks before and
+/// after. Answers with what git says at the end.
 fn tell(world: &mut World, shop: &AppKey, how: &Interleaving) -> Vec<Manifest> {
-    let (a, b, web) = ("shop/a", "shop/b", "shop/web");
     let last = |value| wave(config_map("shop/last", value), 1);
+    let report = || as_hook(config_map("shop/report", "1"), "PostSync", "");
+    let deletion = || {
+        [
+            hook("shop/farewell", "PreDelete", ""),
+            hook("shop/clean", "PostDelete", "HookSucceeded"),
+        ]
+    };
     let [update, prune, edit, delete, _] = how.acts;
+    let (a, b) = (
+        |value| config_map("shop/a", value),
+        config_map("shop/b", "1"),
+    );
+    let migrate = hook("shop/migrate", "PreSync", "HookSucceeded");
     let first = [
-        config_map(a, "1"),
-        config_map(b, "1"),
-        deployment(web, "1"),
+        a("1"),
+        b.clone(),
+        deployment("shop/web", "1"),
         last("1"),
+        report(),
+        migrate,
     ];
-    push(world, shop, &first);
+    push(world, shop, &[&first[..], &deletion()].concat());
     world.specify(app("shop"));
     go_on(world, update);
-    let second = [
-        config_map(a, "2"),
-        config_map(b, "1"),
-        deployment(web, "2"),
-        last("1"),
-    ];
-    push(world, shop, &second);
+    let second = [a("2"), b, deployment("shop/web", "2"), last("1"), report()];
+    push(world, shop, &[&second[..], &deletion()].concat());
     go_on(world, prune);
-    let third = [config_map(a, "2"), deployment(web, "2"), last("2")];
-    push(world, shop, &third);
+    let third = [a("2"), deployment("shop/web", "2"), last("2")];
+    push(
+        world,
+        shop,
+        &[&third[..], &[report()], &deletion()].concat(),
+    );
     go_on(world, edit);
     let by_hand = json!("hand");
     world
@@ -121,7 +133,12 @@ proptest! {
         let (mut world, shop) = begin(&how);
         let git = tell(&mut world, &shop, &how);
         world.settle(3600);
-        assert_converged(&mut world, &shop, &git);
+        let mut stands = vec![config_map("shop/report", "1")];
+        // It goes with the success of its sync; where that was overtaken it stays until it would run again.
+        let migrate = hook("shop/migrate", "PreSync", "HookSucceeded");
+        stands.extend(world.server.live(&migrate.id()).map(|_| migrate));
+        assert_converged(&mut world, &shop, &[&git[..], &stands].concat());
+        prop_assert_eq!(world.finalizers(&shop).len(), 2, "the hooks of the deletion would not run");
     }
 
     #[test]
@@ -130,9 +147,14 @@ proptest! {
         tell(&mut world, &shop, &how);
         let [.., leave] = how.acts;
         go_on(&mut world, leave);
-        world.specify(leaving(app("shop")));
+        let is_guarded = !world.finalizers(&shop).is_empty();
+        world.leave(&shop);
         world.settle(3600);
         prop_assert!(world.farewells.contains(&shop), "it never left: {:?}", world.life(&shop).phase());
         prop_assert_eq!(world.server.marked(&shop), []);
+        for hook in ["batch/Job shop/farewell", "batch/Job shop/clean"].map(id) {
+            let ran = world.ran.iter().filter(|(_, of)| *of == hook).count();
+            prop_assert_eq!(ran, usize::from(is_guarded), "{}", hook);
+        }
     }
 }

@@ -155,6 +155,7 @@ impl Server {
             "CustomResourceDefinition" => {
                 json!({"conditions": [{"type": "Established", "status": "True"}]})
             }
+            "Job" => json!({"conditions": [{"type": "Complete", "status": "True"}]}),
             _ => return,
         };
         if stored.status != status {

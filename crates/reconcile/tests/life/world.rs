@@ -39,6 +39,8 @@ enum Item {
     Namespaces(BTreeSet<String>),
     Ready(ObjectId),
     LetGo(ObjectId),
+    Store(AppKey, Box<lockstep_reconcile::Slot>, BTreeSet<Digest>),
+    Guard(AppKey, Vec<String>),
     Claim(AppKey, u64, Box<lockstep_reconcile::RecordDraft>),
     /// With the uid of the object that was seen when it was asked for.
     Step(AppKey, u64, Step, Option<Uid>),
@@ -75,6 +77,8 @@ pub(crate) struct World {
     pub(crate) record_faults: VecDeque<bool>,
     /// When the process is killed: after so many turns, each counted from the kill before.
     pub(crate) kills: VecDeque<usize>,
+    /// Which hook was made in which run and phase.
+    pub(crate) ran: BTreeSet<(String, ObjectId)>,
     /// The uids of objects whose deletion the server took from us.
     deleted: BTreeSet<Uid>,
     /// Kinds whose watch is broken.
@@ -116,6 +120,7 @@ impl World {
             refuses: BTreeMap::new(),
             record_faults: VecDeque::new(),
             kills: VecDeque::new(),
+            ran: BTreeSet::new(),
             deleted: BTreeSet::new(),
             unseen: BTreeSet::new(),
             leading: true,
@@ -161,6 +166,20 @@ impl World {
         self.feed(&app.key.clone(), Event::Specified(app));
     }
 
+    /// Somebody deletes the Application, with its objects.
+    pub(crate) fn leave(&mut self, key: &AppKey) {
+        let app = self.apps[key].as_ref().clone();
+        let finalizers = app.finalizers.clone();
+        let mut leaving = crate::apps::leaving(app);
+        leaving.finalizers.extend(finalizers);
+        self.specify(leaving);
+    }
+
+    /// What keeps the Application from going.
+    pub(crate) fn finalizers(&self, key: &AppKey) -> &[String] {
+        &self.apps[key].finalizers
+    }
+
     /// The process is killed, whatever it was doing, and another one begins with what the cluster has.
     pub(crate) fn restart(&mut self) {
         let histories: BTreeMap<AppKey, Vec<HistoryView>> = self
@@ -168,6 +187,7 @@ impl World {
             .iter_mut()
             .map(|(key, actor)| (key.clone(), actor.life.view(self.now).history.into()))
             .collect();
+        self.now += SignedDuration::from_millis(1); // no two processes act in the same moment
         self.actors.clear();
         self.kinds.clear();
         self.watched.clear();
@@ -383,6 +403,8 @@ impl World {
             }
             Item::Ready(id) => self.server.is_ready(&id, true),
             Item::LetGo(id) => self.server.release(&id),
+            Item::Store(key, slot, keep) => self.store(&key, *slot, &keep),
+            Item::Guard(key, finalizers) => self.guard(&key, finalizers),
             Item::Claim(key, turn, draft) => {
                 let fault = self.record_faults.pop_front();
                 let written = (fault != Some(false)).then(|| self.server.claim(&key, &draft));

@@ -1,12 +1,12 @@
 //! What becomes of effects: git answers, the server is written to, and what must hold before a write is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_app::app::{AppKey, Base, Bases, Revision};
 use lockstep_app::lower::is_of_deletion_hooks;
 use lockstep_app::{Blame, Fault};
-use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks};
+use lockstep_manifest::{Digest, GroupKind, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::hook::leftover;
 use lockstep_plan::{Action, Entry, KindView, Leftover, Reason, Seen, Step, Wanted, prepare};
 use lockstep_reconcile::view::CommitView;
@@ -121,19 +121,9 @@ impl World {
                 self.task([Item::Tell(key.clone(), Event::Recovered { turn, result })]);
             }
             Effect::Store { slot, keep, .. } => {
-                let bundle = slot.desired.digest();
-                self.bundles
-                    .retain(|(of, bundle), _| of != key || keep.contains(bundle));
-                self.bundles.insert((key.clone(), bundle.clone()), *slot);
-                let result = Ok(());
-                self.task([Item::Tell(key.clone(), Event::Stored { bundle, result })]);
+                self.task([Item::Store(key.clone(), slot, keep)]);
             }
-            Effect::Guard(finalizers) => {
-                let mut app = self.apps[key].as_ref().clone();
-                app.finalizers.retain(|known| !is_of_deletion_hooks(known));
-                app.finalizers.extend(finalizers);
-                self.specify(app);
-            }
+            Effect::Guard(finalizers) => self.task([Item::Guard(key.clone(), finalizers)]),
             Effect::Find => {
                 let found = self.server.marked(key).into_iter().map(|id| {
                     let live = self.server.live(&id).expect("it is marked");
@@ -161,6 +151,31 @@ impl World {
             }
             Effect::Heard => {}
         }
+    }
+
+    pub(super) fn store(&mut self, key: &AppKey, slot: Slot, keep: &BTreeSet<Digest>) {
+        let bundle = slot.desired.digest();
+        self.bundles
+            .retain(|(of, bundle), _| of != key || keep.contains(bundle));
+        self.bundles.insert((key.clone(), bundle.clone()), slot);
+        let result = Ok(());
+        self.task([Item::Tell(key.clone(), Event::Stored { bundle, result })]);
+    }
+
+    /// Puts finalizers on an Application, unless something else of it was changed just now; on one that is being deleted
+    /// no server does.
+    pub(super) fn guard(&mut self, key: &AppKey, finalizers: Vec<String>) {
+        let mut app = self.apps[key].as_ref().clone();
+        let result = if app.leaving || self.pick(3) == 0 {
+            let text = "it changed since it was looked at";
+            Err(Fault::new(Blame::Environment, "apply.conflict", text))
+        } else {
+            app.finalizers.retain(|known| !is_of_deletion_hooks(known));
+            app.finalizers.extend(finalizers);
+            self.specify(app);
+            Ok(())
+        };
+        self.task([Item::Tell(key.clone(), Event::Guarded(result))]);
     }
 
     /// What is live, and what a dry run of the same apply answers.
@@ -200,6 +215,10 @@ impl World {
                         Some(uid),
                         "{step} goes by another uid than the record's"
                     );
+                    let hooks = record.run.iter().flat_map(|run| &run.run.hooks);
+                    let mut of_it = hooks.filter(|((_, id), _)| *id == step.id);
+                    let over = of_it.all(|(_, hook)| hook.state.is_over());
+                    assert!(over, "{step} before it is written down what became of it");
                 }
                 Action::Run { hook, .. } => {
                     let run = record.run.as_ref().expect("a hook belongs to a run");
@@ -317,7 +336,11 @@ impl World {
                         self.delete_once(step);
                         return Outcome::Deleting;
                     }
-                    Some(Leftover::Itself) | None => {}
+                    Some(Leftover::Itself) => {}
+                    None => {
+                        let is_first = self.ran.insert((runs_in.clone(), step.id.clone()));
+                        assert!(is_first, "{step} runs twice in {runs_in}");
+                    }
                 }
                 match self.server.apply(&hook.body(runs_in, &step.id)) {
                     Ok(live) => Outcome::Applied {

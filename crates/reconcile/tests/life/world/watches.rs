@@ -32,7 +32,8 @@ impl World {
         for (kind, said) in std::mem::take(&mut self.server.events) {
             if let Said::Is(live) = &said {
                 let id = live.id();
-                let is_slow = matches!(&*id.kind, "Deployment" | "CustomResourceDefinition");
+                let is_slow =
+                    matches!(&*id.kind, "Deployment" | "CustomResourceDefinition" | "Job");
                 let is_terminating = live.is_terminating();
                 if is_slow && !self.never_ready.contains(&id.name) {
                     self.lane(Lane::Controllers)
