@@ -344,7 +344,15 @@ impl Life {
         // Where nothing was refused and no hook has run, it was only late: it goes on when what it waited for is there.
         let mut failures = self.failures.values();
         let was_refused = failures.any(|f| f.retry_at.is_none() && f.fault.code != NOT_OURS);
-        let was_late = !was_refused && run.at.hooks.is_empty() && run.failure.is_some();
+        let mut stuck = self
+            .unstepped
+            .values()
+            .filter(|why| why.is_stuck())
+            .peekable();
+        let lacks_kinds =
+            stuck.peek().is_some() && stuck.all(|why| matches!(why, Unstepped::NotServed(_)));
+        let was_late =
+            !was_refused && run.at.hooks.is_empty() && (run.failure.is_some() || lacks_kinds);
         let barred = match (well, is_whole) {
             (false, _) if was_late => None,
             (false, _) => Some(Barred::Failed),

@@ -121,6 +121,12 @@ async fn a_settled_app_asks_git_and_nothing_else() -> Result<()> {
     let mut requests = world.requests_since(mark).await?;
     // A watch is renewed after some minutes; the lease is the replica's heartbeat.
     requests.retain(|request| request.resource != "leases" && request.verb != "watch");
+    // What was deployed is stored once, a while after.
+    let (stored, requests): (Vec<_>, Vec<_>) = requests
+        .into_iter()
+        .partition(|request| request.resource == "bundles");
+    let times = stored.iter().filter(|request| request.verb == "create");
+    assert!(times.count() <= 1, "{stored:#?}");
     assert!(requests.is_empty(), "{requests:#?}");
     Ok(())
 }

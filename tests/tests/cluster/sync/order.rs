@@ -6,10 +6,9 @@ use serde_json::json;
 
 use super::{APP, absent, annotated, begun, config_map, deployment, live, push, settled, withdraw};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_and_its_resource_come_in_one_app() -> Result<()> {
-    let group = format!("crd-{:08x}.example.com", std::process::id());
-    let definition = json!({
+/// The definition of widgets in this group.
+fn definition(group: &str) -> serde_json::Value {
+    json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("widgets.{group}")},
         "spec": {
@@ -19,7 +18,13 @@ async fn a_definition_and_its_resource_come_in_one_app() -> Result<()> {
                 "type": "object", "properties": {"spec": {"type": "object", "properties": {
                     "size": {"type": "integer"}}}}}}}],
         },
-    });
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_and_its_resource_come_in_one_app() -> Result<()> {
+    let group = format!("crd-{:08x}.example.com", std::process::id());
+    let definition = definition(&group);
     let widget = json!({"apiVersion": format!("{group}/v1"), "kind": "Widget",
         "metadata": {"name": "small"}, "spec": {"size": 1}});
     let world = settled("crd", &[definition, widget.clone()]).await?;
@@ -51,12 +56,19 @@ async fn a_definition_and_its_resource_come_in_one_app() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kind_that_nobody_serves_is_named_and_holds_up_nothing_else() -> Result<()> {
+async fn a_kind_that_nobody_serves_is_named_holds_up_nothing_else_and_comes_when_it_is_served()
+-> Result<()> {
     let group = format!("nobody-{:08x}.example.com", std::process::id());
     let widget = json!({"apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "small"}});
-    let (world, _) = begun("unserved", &[widget, config_map("front", "1")], |_| ()).await?;
+    let (world, revision) = begun("unserved", &[widget, config_map("front", "1")], |_| ()).await?;
     world.condition(APP, "SyncError", &group).await?;
     live(&world, "ConfigMap", "front").await?;
+    let failed = |app: &serde_json::Value| app["status"]["operationState"]["phase"] == "Failed";
+    world.app(APP, "a failed sync", failed).await?;
+
+    // A failed sync is not begun again; but here nothing was refused, it was only too early.
+    world.kube.create(&definition(&group)).await?;
+    world.synced(APP, &revision).await?;
     Ok(())
 }
 
