@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use lockstep_tests::World;
+use lockstep_tests::audit::Request;
 use lockstep_tests::daemon::Daemon;
 use lockstep_tests::kube::path;
 use lockstep_tests::proxy::{Cut, Proxy};
@@ -145,7 +146,8 @@ async fn live(death: Option<(usize, Cut)>) -> Result<Lived> {
     let log = died.flatten();
     let kept = story.and_then(|()| ledger::keeps(&writes));
     kept.with_context(|| all(log.as_deref().unwrap_or_default()))?;
-    let audited = world.writes_since(begin).await?;
+    let mut audited = world.requests_since(begin).await?;
+    audited.retain(Request::is_write);
     ledger::is_the_audit_log(&writes, &audited)?;
     Ok(Lived {
         writes: proxy.came(),
