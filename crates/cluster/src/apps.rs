@@ -201,6 +201,13 @@ impl Apps {
         })
     }
 
+    /// Reads one Application, as it is now.
+    pub async fn application(&self, app: &AppKey) -> Result<Option<Manifest>, ClusterError> {
+        let gvk = application();
+        let object = id_in(&app.namespace, &gvk, &app.name);
+        self.cluster.get(&gvk, &object).await
+    }
+
     /// Reads one record, as it is now.
     pub async fn record(&self, name: &str) -> Result<Option<Manifest>, ClusterError> {
         let gvk = record();

@@ -1,13 +1,14 @@
 //! What was deployed: kept for later, and brought back; and what the marks in the cluster say of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
 use lockstep_app::app::{App, AppKey, Bases, Revision};
 use lockstep_app::{Blame, Fault};
-use lockstep_cluster::{Cluster, Extras, Served};
+use lockstep_cluster::{Apps, Cluster, Extras, Served, WriteError};
 use lockstep_manifest::{Digest, Manifest, ObjectId, marks};
 use lockstep_plan::{Desired, Entry, prepare};
 use lockstep_reconcile::{Event, Slot, spec_digest};
@@ -20,6 +21,9 @@ use crate::bundle::{self, Unpacked};
 /// A deployment is stored when it has stood this long: what comes with it, its objects, records and statuses, matters
 /// more, and until then the commit can be rendered again.
 const STORED_AFTER: Duration = Duration::from_secs(20);
+/// How often the finalizers of hooks are sent when the Application changes meanwhile: two of our own writes may come in
+/// between, and a person's. After that the life asks again.
+const GUARD_TRIES: usize = 4;
 /// How many kinds are listed at once when a record is lost.
 const LISTS_AT_ONCE: usize = 4;
 
@@ -124,34 +128,13 @@ impl Engine {
 
     /// Puts the finalizers of deletion hooks on an Application, or takes them off.
     pub(super) fn guard(&mut self, key: &AppKey, wanted: Vec<String>) {
-        let Some(object) = self.written.get(key) else {
-            return;
-        };
-        let stand = object
-            .get(&["metadata", "finalizers"])
-            .and_then(Value::as_array);
-        let mut finalizers: Vec<String> = stand
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .filter(|finalizer| !lockstep_app::lower::is_of_deletion_hooks(finalizer))
-            .map(str::to_owned)
-            .collect();
-        finalizers.extend(wanted);
-        let extras = Extras {
-            uid: object.uid(),
-            resource_version: object.resource_version().map(str::to_owned),
-            set_finalizers: Some(finalizers),
-            ..Extras::default()
-        };
-        let Some(life) = self.lives.get(key) else {
+        let (Some(object), Some(life)) = (self.written.get(key), self.lives.get(key)) else {
             return;
         };
         let (apps, uid, key) = (self.apps.clone(), life.uid().clone(), key.clone());
+        let object = Arc::clone(object);
         self.spawn(async move {
-            // Whoever changed it in between, our own status included, makes the life ask again.
-            let result = apps.publish(&key, Value::Null, extras).await;
-            let result = result.map(|_| ()).map_err(|error| error.fault());
+            let result = guarded(&apps, &key, &object, &wanted).await;
             if let Err(fault) = &result {
                 tracing::debug!(app = %key, %fault, "the finalizers of its hooks could not be set");
             }
@@ -171,6 +154,50 @@ impl Engine {
             let event = Event::Found(entries);
             vec![News::App { key, uid, event }]
         });
+    }
+}
+
+/// Puts these finalizers of deletion hooks on an Application that was seen like this. Nobody's change of it is lost; our
+/// own, of its status, comes in between as a rule, since both follow a sync.
+async fn guarded(
+    apps: &Apps,
+    key: &AppKey,
+    seen: &Arc<Manifest>,
+    wanted: &[String],
+) -> Result<(), Fault> {
+    let mut object = Arc::clone(seen);
+    for _ in 1..GUARD_TRIES {
+        let refused = apps.publish(key, Value::Null, guard(&object, wanted)).await;
+        match refused {
+            Ok(_) => return Ok(()),
+            Err(WriteError::Conflict { .. }) => {}
+            Err(error) => return Err(error.fault()),
+        }
+        match apps.application(key).await {
+            Ok(Some(now)) if now.uid() == object.uid() => object = Arc::new(now),
+            Ok(_) => return Ok(()), // it is gone
+            Err(error) => return Err(error.fault()),
+        }
+    }
+    let last = apps.publish(key, Value::Null, guard(&object, wanted)).await;
+    last.map(|_| ()).map_err(|error| error.fault())
+}
+
+fn guard(object: &Manifest, wanted: &[String]) -> Extras {
+    let stand = object
+        .get(&["metadata", "finalizers"])
+        .and_then(Value::as_array);
+    let others = stand
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|finalizer| !lockstep_app::lower::is_of_deletion_hooks(finalizer))
+        .map(str::to_owned);
+    Extras {
+        uid: object.uid(),
+        resource_version: object.resource_version().map(str::to_owned),
+        set_finalizers: Some(others.chain(wanted.iter().cloned()).collect()),
+        ..Extras::default()
     }
 }
 
