@@ -11,7 +11,7 @@ use http::Method;
 use lockstep_app::AppKey;
 use lockstep_app::project::permissive_default;
 use lockstep_app::v1alpha1::{BUNDLE_OF, Bundle, Record};
-use lockstep_manifest::write::{Propagation, Validation};
+use lockstep_manifest::write::Propagation;
 use lockstep_manifest::{Gvk, Manifest, ObjectId, Sensitive, Uid, Write};
 use serde_json::{Map, Value, json};
 
@@ -306,8 +306,6 @@ impl Apps {
     pub async fn apply_application(&self, manifest: Manifest) -> Result<Written, WriteError> {
         let gvk = manifest.gvk();
         let mut write = Write::apply(manifest);
-        // What a field that nobody knows means is said of the Application, in a condition.
-        write.manner.validation = Validation::Ignore;
         if gvk != application() && gvk != project() {
             let causes = vec![(
                 "kind".to_owned(),

@@ -32,7 +32,7 @@ impl Cluster {
     pub(crate) async fn apply_among_others(&self, mut write: Write) -> Result<Written, WriteError> {
         let manner = std::mem::take(&mut write.manner);
         let uid = write.preconditions.uid.clone();
-        let mut patch = self.patch(write, FIELD_MANAGER, manner.validation).await?;
+        let mut patch = self.patch(write, FIELD_MANAGER).await?;
         if !manner.release.is_empty() {
             let given_up = |live: &Manifest| takeover::release(live, &manner.release);
             self.reassign(&patch, uid.as_ref(), None, |live| {

@@ -282,7 +282,7 @@ async fn a_deletion_without_both_preconditions_is_never_sent() {
 }
 
 #[tokio::test]
-async fn an_apply_is_one_forced_and_strict_patch_and_so_is_its_dry_run() {
+async fn an_apply_is_one_forced_patch_that_is_parsed_once_and_so_is_its_dry_run() {
     let server = Server::start(|_, _| {
         Reply::json(
             201,
@@ -304,7 +304,7 @@ async fn an_apply_is_one_forced_and_strict_patch_and_so_is_its_dry_run() {
         .await
         .expect("tried");
     let path =
-        "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&fieldValidation=Strict";
+        "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&fieldValidation=Ignore";
     assert_eq!(
         server.asked(),
         [

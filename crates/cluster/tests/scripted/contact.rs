@@ -9,7 +9,7 @@ use super::allowed;
 use super::server::{Reply, Server};
 
 const APPLY: &str =
-    "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&fieldValidation=Strict";
+    "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep&fieldValidation=Ignore";
 const REASSIGN: &str = "PATCH /api/v1/namespaces/a/configmaps/b?fieldManager=lockstep";
 const READ: &str = "GET /api/v1/namespaces/a/configmaps/b";
 
