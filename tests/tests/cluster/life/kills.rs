@@ -28,7 +28,7 @@ use crate::objects::{config_map, in_wave, push};
 const APP: &str = "shop";
 
 /// How many lives are lived at the same time: each waits more than it works.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_killed_before_any_write_of_a_life_loses_leaks_and_repeats_nothing() -> Result<()>
@@ -199,6 +199,10 @@ async fn tell(world: &World) -> Result<()> {
         .object_until("ConfigMap", "front", "being put back", is_back)
         .await?;
 
+    // Its own finalizer, and those that let it wait for the hooks of its deletion.
+    let is_guarded =
+        |app: &Value| app["metadata"]["finalizers"].as_array().map(Vec::len) == Some(3);
+    world.app(APP, "being guarded", is_guarded).await?;
     world
         .kube
         .delete(&path("Application", &world.apps, APP))
