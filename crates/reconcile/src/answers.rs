@@ -54,6 +54,8 @@ impl Life {
                     for id in self.made_again(&plan) {
                         if let Some(entry) = self.inventory.entries.get_mut(&id) {
                             forget_instance(entry);
+                            // Nor does the end of that instance end the entry, when the watch tells of it late.
+                            self.deleting.remove(&id);
                         }
                     }
                     if self.may_write(world) && !self.lost_one_of(&plan) {
@@ -245,6 +247,11 @@ impl Life {
                 self.deleting.remove(id);
                 let is_gone = self.gone_meanwhile.contains(&uid);
                 self.put_seen(id, seen);
+                // Also when its run is over: the app may have begun to leave before this answer.
+                if let Some(entry) = self.inventory.entries.get_mut(id) {
+                    entry.uid = Some(uid.clone());
+                    self.record.dirty = true;
+                }
                 let state = if is_gone {
                     HookState::Failed("it vanished before it was known how it ended".to_owned())
                 } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockstep_manifest::{Manifest, ObjectId, Uid};
-use lockstep_plan::{DriftClock, HookState, KindView, Seen};
+use lockstep_plan::{Action, DriftClock, HookState, KindView, Seen};
 
 use crate::event::{Slot, World};
 use crate::life::{Life, Phase, heal_wait};
@@ -103,7 +103,10 @@ impl Life {
             }
         }
         let is_it = uid.is_none() || entry.uid.is_none() || entry.uid.as_ref() == uid;
-        if !is_due && !runs && is_it {
+        // The next one may be there already, unanswered, when the watch says that the one before it is gone.
+        let is_being_made = matches!(&self.phase, Phase::Applying(plan) if plan.front.iter().any(
+            |step| step.id == *id && matches!(step.action, Action::Run { .. })));
+        if !is_due && !runs && is_it && !is_being_made {
             self.deleting.insert(id.clone());
             self.confirm_deleted(id, now);
         }

@@ -158,3 +158,22 @@ proptest! {
         }
     }
 }
+
+/// The app begins to leave while its hook is made anew, and the watch is late about the one before it. Found by the law
+/// above, once in some 40,000 lives.
+#[test]
+fn a_hook_that_is_made_while_its_app_begins_to_leave_is_not_forgotten() {
+    let how = Interleaving {
+        seed: 11_031_269_702_869_201_220,
+        acts: [26, 10, 32, 2, 0],
+        kills: vec![7, 19, 1, 1, 18],
+        records: Vec::new(),
+        finalizers: true,
+    };
+    let (mut world, shop) = begin(&how);
+    tell(&mut world, &shop, &how);
+    world.leave(&shop);
+    world.settle(3600);
+    assert!(world.farewells.contains(&shop), "it never left");
+    assert_eq!(world.server.marked(&shop), []);
+}
