@@ -449,10 +449,13 @@ async fn claims(cluster: &Cluster, gate: &Gate) -> Outcome {
     )?;
 
     check(
-        apps.ensure_project_default().await?,
+        apps.ensure_project_default().await?.is_some(),
         "the project default is made",
     )?;
-    check(!apps.ensure_project_default().await?, "and made once")?;
+    check(
+        apps.ensure_project_default().await?.is_none(),
+        "and made once",
+    )?;
     let application = json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
         "metadata": {"name": "probe", "annotations": {"argocd.argoproj.io/refresh": "normal"}},

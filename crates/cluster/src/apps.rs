@@ -280,12 +280,12 @@ impl Apps {
         Ok(())
     }
 
-    /// Creates the permissive project `default` where it is not there. Was it made now?
-    pub async fn ensure_project_default(&self) -> Result<bool, WriteError> {
+    /// Creates the permissive project `default` where it is not there, and answers with what it made.
+    pub async fn ensure_project_default(&self) -> Result<Option<Manifest>, WriteError> {
         let gvk = project();
         let object = self.id(&gvk, "default");
         match self.cluster.get(&gvk, &object).await {
-            Ok(Some(_)) => return Ok(false),
+            Ok(Some(_)) => return Ok(None),
             Ok(None) => {}
             // Creating it says better why it cannot be looked at.
             Err(error) => tracing::debug!(%error, "cannot look for the project default"),
@@ -295,8 +295,8 @@ impl Apps {
         body["apiVersion"] = Value::from(gvk.api_version());
         body["kind"] = Value::from(gvk.kind.as_str());
         match self.create(&gvk, &object, &body).await {
-            Ok(_) => Ok(true),
-            Err(WriteError::Conflict { .. }) => Ok(false),
+            Ok(written) => Ok(written.live),
+            Err(WriteError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

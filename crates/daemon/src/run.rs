@@ -9,14 +9,14 @@ use std::time::Duration;
 use lockstep_app::Fault;
 use lockstep_app::config::{self, Config};
 use lockstep_cluster::lease::{Ended, Lease};
-use lockstep_cluster::{Apps, Cluster, Connect};
+use lockstep_cluster::{Apps, Cluster, Connect, Seen as Watched};
 use lockstep_source::Sources;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Faces};
-use crate::engine::{self, Engine, News, Parts};
+use crate::engine::{self, Engine, Feed, News, Parts};
 use crate::metrics::Metrics;
 use crate::tasks::{Cause, TaskEnded, Tasks};
 use crate::{files, http, reload};
@@ -212,8 +212,19 @@ async fn hold_lease(
         return Ok(());
     }
     match apps.ensure_project_default().await {
-        Ok(true) => tracing::info!("AppProject default created, permissive as Argo CD's"),
-        Ok(false) => {}
+        Ok(Some(made)) => {
+            tracing::info!("AppProject default created, permissive as Argo CD's");
+            // The watch may say so only after the first app has asked for it.
+            let seen = Watched::Applied(Box::new(made));
+            if news
+                .send(News::Watched(Feed::Projects, seen))
+                .await
+                .is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(None) => {}
         Err(error) => tracing::warn!(%error, "AppProject default could not be made"),
     }
     if news.send(News::Leading(true)).await.is_err() {

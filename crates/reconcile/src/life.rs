@@ -230,7 +230,7 @@ pub struct Life {
     pub(crate) ledger: BTreeMap<ObjectId, DriftObject>,
     pub(crate) live: Option<CommitView>,
     pub(crate) last_operation: Option<OperationView>,
-    /// What was only tried since: nothing of it was done.
+    /// What was only tried, or refused, since: nothing of it was done.
     pub(crate) tried: Option<OperationView>,
     pub(crate) history: VecDeque<HistoryView>,
     pub(crate) log: VecDeque<LogView>,

@@ -139,16 +139,19 @@ impl Life {
         Ok((id, effects))
     }
 
-    /// Carries out the order that stands in the spec, if any: its refusal is an event, since nobody waits for it.
+    /// Carries out the order that stands in the spec, if any. Whoever wrote it there looks for the answer in the status.
     pub(crate) fn take_order(&mut self, world: &World<'_>, effects: &mut Vec<Effect>) {
-        if self.enforced.is_none() && self.next.is_none() && self.source_fault.is_none() {
+        let is_known = self.enforced.is_some() || self.next.is_some();
+        if !is_known && self.source_fault.is_none() && self.render_fault.is_none() {
             return; // nothing is known yet; the order waits
         }
         if let Some(order) = self.order.take() {
             self.heard = self.app.as_ref().and_then(|app| app.requested.clone());
             effects.push(Effect::Heard);
             let by = order.by.clone();
+            let dry_run = order.dry_run;
             if let Err(refused) = self.accept(order, world, effects) {
+                let runs = matches!(refused, OrderRefused::Running(_));
                 let why = match refused {
                     OrderRefused::PlanChanged(_) => "the plan has changed".to_owned(),
                     OrderRefused::Running(id) => {
@@ -156,7 +159,17 @@ impl Life {
                     }
                     OrderRefused::Fault(fault) => fault.message,
                 };
-                self.note(world.now, &by, format!("sync refused: {why}"));
+                let why = format!("sync refused: {why}");
+                if !runs {
+                    let mut operation =
+                        self.operation(self.operation_id(world.now), &by, world.now);
+                    operation.phase = OperationPhase::Failed;
+                    operation.message.clone_from(&why);
+                    operation.finished_at = Some(world.now);
+                    operation.dry_run = dry_run;
+                    self.tried = Some(operation);
+                }
+                self.note(world.now, &by, why);
             }
         }
     }

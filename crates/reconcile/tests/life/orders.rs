@@ -1,6 +1,7 @@
 //! What people ask for.
 
-use lockstep_app::policy::DeletionPolicy;
+use lockstep_app::app::RequestedSync;
+use lockstep_app::policy::{DeletionPolicy, NewCommitPolicy};
 use lockstep_reconcile::view::{OperationPhase, Word};
 use lockstep_reconcile::{Order, RollbackOrder, RollbackTo, Until};
 use serde_json::json;
@@ -82,6 +83,64 @@ fn a_dry_run_of_what_matches_git_has_nothing_to_say() {
     let after = world.view(&shop).operation.expect("a sync ran");
     assert!(!after.dry_run);
     assert!(verified.is_some() && after.verified.is_some());
+}
+
+fn by_kubectl() -> RequestedSync {
+    RequestedSync {
+        by: "ann".to_owned(),
+        plan: None,
+        prune: false,
+        revision: None,
+        dry_run: false,
+        resources: Vec::new(),
+        skip_hooks: false,
+        force: false,
+        retry: None,
+    }
+}
+
+#[test]
+fn an_order_of_the_spec_that_is_refused_has_failed_and_says_why() {
+    let mut asked = app("shop");
+    asked.policy.new_commit = NewCommitPolicy::Approve;
+    let quiet = asked.clone();
+    asked.requested = Some(by_kubectl());
+    let mut world = World::new(1);
+    let shop = asked.key.clone();
+    world.push(&shop, vec![config_map("a", "1")]);
+    world.git_is_down = true;
+    world.specify(asked.clone());
+    world.settle(1);
+    let operation = world.view(&shop).operation.expect("it is told");
+    assert_eq!(operation.phase, OperationPhase::Failed);
+    assert!(
+        operation.message.contains("git does not answer"),
+        "{}",
+        operation.message
+    );
+    // It is asked once more when git is there again.
+    world.git_is_down = false;
+    world.specify(quiet);
+    world.settle(60);
+    world.specify(asked);
+    world.settle(5);
+    let operation = world.view(&shop).operation.expect("a sync ran");
+    assert_eq!(operation.phase, OperationPhase::Succeeded);
+    assert_eq!(text(&world, "ConfigMap shop/a"), "1");
+}
+
+#[test]
+fn an_order_of_the_spec_for_a_commit_that_does_not_render_has_failed() {
+    let mut asked = app("shop");
+    asked.requested = Some(by_kubectl());
+    let mut world = World::new(1);
+    let shop = asked.key.clone();
+    let revision = world.push(&shop, vec![config_map("a", "1")]);
+    world.broken.insert(revision);
+    world.specify(asked);
+    world.settle(5);
+    let operation = world.view(&shop).operation.expect("it is told");
+    assert_eq!(operation.phase, OperationPhase::Failed);
 }
 
 #[test]

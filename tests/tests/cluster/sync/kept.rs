@@ -199,7 +199,6 @@ async fn a_newer_commit_waits_for_a_hook_at_work_and_for_nothing_else() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "known fault: an order in an Application's first second is taken off it and not carried out"]
 async fn a_sync_to_another_commit_stays_there_where_commits_wait_for_a_person() -> Result<()> {
     let (world, first) = begun("torevision", &[config_map("front", "1")], |app| {
         app["spec"]["syncPolicy"] = json!({});
