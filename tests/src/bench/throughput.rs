@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
+use super::cost::Phase;
 use super::fleet::PATIENCE;
 use super::push::ring;
 use super::report::{Goal, Report};
@@ -18,6 +19,8 @@ use crate::audit::Request;
 
 /// Objects of each shape.
 const MAPS: usize = 1000;
+/// How often each shape is measured, each time with new apps: what is told is the median.
+const ROUNDS: u32 = 3;
 /// The goal: this much of what the raw client reaches.
 const SHARE: f64 = 90.0;
 
@@ -43,26 +46,46 @@ const SHAPES: [Shape; 2] = [
 ];
 
 impl Shape {
-    fn app(&self, map: usize) -> String {
-        format!("maps-{}-{:03}", self.name, map % self.apps)
-    }
-
     fn namespace(&self, set: &str) -> String {
         format!("maps-{}-{set}", self.name)
+    }
+}
+
+/// A shape's turn.
+struct Round<'a> {
+    shape: &'a Shape,
+    number: u32,
+}
+
+/// What a turn came to: applies a second, and requests an object.
+struct Turn {
+    rate: f64,
+    raw: f64,
+    requests: f64,
+}
+
+impl Round<'_> {
+    fn app(&self, map: usize) -> String {
+        let Shape { name, apps, .. } = self.shape;
+        format!("maps-{name}-{}-{:03}", self.number, map % apps)
+    }
+
+    fn name(&self, map: usize) -> String {
+        format!("map-{}-{map:04}", self.number)
     }
 
     /// One of the objects, as it lies in git.
     fn map(&self, map: usize, step: u32, set: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": format!("map-{map:04}"), "namespace": self.namespace(set),
-                "labels": {"bench.example/shape": self.name}},
+            "metadata": {"name": self.name(map), "namespace": self.shape.namespace(set),
+                "labels": {"bench.example/shape": self.shape.name}},
             "data": {"step": step.to_string(), "text": "x".repeat(200)}})
     }
 
     fn commit(&self, world: &World, step: u32, maps: std::ops::Range<usize>) -> Result<String> {
         for map in maps {
             let object = self.map(map, step, "daemon");
-            let file = format!("maps/{}/map-{map:04}.json", self.app(map));
+            let file = format!("maps/{}/{}.json", self.app(map), self.name(map));
             world.repository.write(&file, &format!("{object:#}\n"))?;
         }
         world.repository.push(&format!("maps, step {step}"))
@@ -76,14 +99,14 @@ impl Shape {
             object["metadata"]["labels"]["applyset.kubernetes.io/part-of"] =
                 json!(format!("applyset-{}", "x".repeat(43)));
             object["metadata"]["annotations"] = json!({"argocd.argoproj.io/tracking-id":
-                format!("{}:/ConfigMap:{}/map-{map:04}", self.app(map), self.namespace("raw"))});
+                format!("{}:/ConfigMap:{}/{}", self.app(map), self.shape.namespace("raw"), self.name(map))});
             object
         };
         let calls: Vec<Call> = (0..MAPS)
             .map(|map| Call::apply(&marked(map), "bench"))
             .collect();
         let begun = Instant::now();
-        client.send_some(&calls, self.at_once).await?;
+        client.send_some(&calls, self.shape.at_once).await?;
         Ok(rate(MAPS, begun.elapsed().as_secs_f64()))
     }
 }
@@ -94,55 +117,87 @@ pub async fn measure(world: &World, client: &Client, report: &mut Report) -> Res
         for set in ["daemon", "raw"] {
             world.kube.namespace(&shape.namespace(set)).await?;
         }
-        let mut watch = Watch::open(
-            &world.plane.address,
-            &["ConfigMap"],
-            &shape.namespace("daemon"),
-            "",
-        )
-        .await?;
-        for (step, what) in [(1, "new"), (2, "changed")] {
-            let before = shape.raw(client, step * 2 - 1).await?;
-            say(&format!(
-                "lockstep applies {MAPS} {what} ConfigMaps ({})",
-                shape.name
-            ));
-            let mark = world.mark().await?;
-            let revision = shape.commit(world, step, 0..MAPS)?;
-            if step == 1 {
-                let apps: BTreeSet<String> = (0..MAPS).map(|map| shape.app(map)).collect();
-                let mut calls = Vec::new();
-                for app in apps {
-                    let mut application = world.application(&app, &format!("maps/{app}"));
-                    application["spec"]["destination"]["namespace"] =
-                        json!(shape.namespace("daemon"));
-                    calls.push(Call::create(&application));
-                }
-                client.send_all(&calls).await?;
-            } else {
-                ring(world, &revision).await?;
+        let mut turns = [Vec::new(), Vec::new()];
+        for number in 1..=ROUNDS {
+            let round = Round { shape, number };
+            for (step, turns) in (1..).zip(&mut turns) {
+                turns.push(turn(world, client, &round, step, report).await?);
             }
-            let mut done: BTreeSet<String> = BTreeSet::new();
-            watch
-                .until("every ConfigMap being applied", PATIENCE, |seen| {
-                    if seen.text("/data/step") == step.to_string() {
-                        done.insert(seen.text("/metadata/name").to_owned());
-                    }
-                    done.len() == MAPS
-                })
-                .await?;
-            let requests = of_maps(world.requests_since(mark).await?);
-            let after = shape.raw(client, step * 2).await?;
-            tell(report, shape, what, &requests, f64::midpoint(before, after))?;
         }
-        unchanged(world, shape, report).await?;
+        let [new, changed] = turns;
+        tell(report, shape, "new", &new);
+        tell(report, shape, "changed", &changed);
+        let number = ROUNDS;
+        unchanged(world, &Round { shape, number }, report).await?;
     }
     Ok(())
 }
 
+/// New objects (step 1), or the same ones changed (step 2).
+async fn turn(
+    world: &World,
+    client: &Client,
+    round: &Round<'_>,
+    step: u32,
+    report: &mut Report,
+) -> Result<Turn> {
+    let what = if step == 1 { "new" } else { "changed" };
+    let shape = round.shape.name;
+    let before = round.raw(client, step * 2 - 1).await?;
+    let mut watch = Watch::open(
+        &world.plane.address,
+        &["ConfigMap"],
+        &round.shape.namespace("daemon"),
+        "",
+    )
+    .await?;
+    say(&format!(
+        "lockstep applies {MAPS} {what} ConfigMaps ({shape}, round {})",
+        round.number
+    ));
+    let phase = Phase::begin(world).await?;
+    let revision = round.commit(world, step, 0..MAPS)?;
+    if step == 1 {
+        let apps: BTreeSet<String> = (0..MAPS).map(|map| round.app(map)).collect();
+        let mut calls = Vec::new();
+        for app in apps {
+            let mut application = world.application(&app, &format!("maps/{app}"));
+            application["spec"]["destination"]["namespace"] =
+                json!(round.shape.namespace("daemon"));
+            calls.push(Call::create(&application));
+        }
+        client.send_all(&calls).await?;
+    } else {
+        ring(world, &revision).await?;
+    }
+    let prefix = format!("map-{}-", round.number);
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    watch
+        .until("every ConfigMap being applied", PATIENCE, |seen| {
+            let name = seen.text("/metadata/name");
+            if name.starts_with(&prefix) && seen.text("/data/step") == step.to_string() {
+                done.insert(name.to_owned());
+            }
+            done.len() == MAPS
+        })
+        .await?;
+    let cost = phase.end(world).await?;
+    let after = round.raw(client, step * 2).await?;
+    report.fact(
+        &format!("{shape}.{what}.{}.cost", round.number),
+        cost.json(),
+    );
+    let requests = of_maps(cost.requests);
+    Ok(Turn {
+        rate: rate_of(&requests)?,
+        raw: f64::midpoint(before, after),
+        requests: count(requests.len()) / count(MAPS),
+    })
+}
+
 /// A commit that changes one object asks for nothing of the other 999.
-async fn unchanged(world: &World, shape: &Shape, report: &mut Report) -> Result<()> {
-    let app = shape.app(0);
+async fn unchanged(world: &World, round: &Round<'_>, report: &mut Report) -> Result<()> {
+    let app = round.app(0);
     let is_synced = |app: &Value, revision: &str| {
         app["status"]["sync"]["status"] == "Synced" && app["status"]["sync"]["revision"] == revision
     };
@@ -151,7 +206,7 @@ async fn unchanged(world: &World, shape: &Shape, report: &mut Report) -> Result<
         .app(&app, "being Synced", |app| is_synced(app, revision.trim()))
         .await?;
     let mark = world.mark().await?;
-    let revision = shape.commit(world, 3, 0..1)?;
+    let revision = round.commit(world, 3, 0..1)?;
     ring(world, &revision).await?;
     world
         .app(&app, "being Synced", |app| is_synced(app, &revision))
@@ -159,7 +214,10 @@ async fn unchanged(world: &World, shape: &Shape, report: &mut Report) -> Result<
     let requests = of_maps(world.requests_since(mark).await?);
     report.one(
         'f',
-        &format!("{} app: requests for 999 unchanged objects", shape.name),
+        &format!(
+            "{} app: requests for 999 unchanged objects",
+            round.shape.name
+        ),
         "",
         count(requests.len().saturating_sub(1)),
         Goal::AtMost(0.0),
@@ -173,39 +231,31 @@ fn of_maps(mut requests: Vec<Request>) -> Vec<Request> {
     requests
 }
 
-fn tell(
-    report: &mut Report,
-    shape: &Shape,
-    what: &str,
-    requests: &[Request],
-    raw: f64,
-) -> Result<()> {
+/// From the first request to the last answer.
+fn rate_of(requests: &[Request]) -> Result<f64> {
     let time = |text: &str| text.parse::<jiff::Timestamp>();
     let begun = requests.iter().map(|request| time(&request.received));
     let ended = requests.iter().map(|request| time(&request.answered));
     let begun = begun.collect::<Result<Vec<_>, _>>()?.into_iter().min();
     let ended = ended.collect::<Result<Vec<_>, _>>()?.into_iter().max();
     let (begun, ended) = begun.zip(ended).context("nothing was applied")?;
-    let rate = rate(MAPS, ended.duration_since(begun).as_secs_f64());
+    Ok(rate(MAPS, ended.duration_since(begun).as_secs_f64()))
+}
+
+fn tell(report: &mut Report, shape: &Shape, what: &str, turns: &[Turn]) {
     let name = format!("{} app, {what}", shape.name);
-    let mut one = |what: &str, unit: &str, value: f64, goal: Goal| {
-        report.one('f', &format!("{name}: {what}"), unit, value, goal);
+    let mut one = |what: &str, unit: &str, of: &dyn Fn(&Turn) -> f64, goal: Goal| {
+        let mut values: Vec<f64> = turns.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied().unwrap_or_default();
+        report.one('f', &format!("{name}: {what}"), unit, median, goal);
     };
-    one("lockstep", "applies/s", rate, Goal::None);
-    one("raw client", "applies/s", raw, Goal::None);
-    one(
-        "share of the raw client",
-        "%",
-        100.0 * rate / raw,
-        Goal::AtLeast(SHARE),
-    );
-    one(
-        "requests an object",
-        "",
-        count(requests.len()) / count(MAPS),
-        Goal::AtMost(1.0),
-    );
-    Ok(())
+    one("lockstep", "applies/s", &|turn| turn.rate, Goal::None);
+    one("raw client", "applies/s", &|turn| turn.raw, Goal::None);
+    let share = |turn: &Turn| 100.0 * turn.rate / turn.raw;
+    one("share of the raw client", "%", &share, Goal::AtLeast(SHARE));
+    let requests = |turn: &Turn| turn.requests;
+    one("requests an object", "", &requests, Goal::AtMost(1.0));
 }
 
 fn rate(objects: usize, seconds: f64) -> f64 {
