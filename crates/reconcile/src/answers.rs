@@ -18,6 +18,8 @@ use crate::view::{LogKind, ResultView};
 
 /// A hook of an earlier run that Argo CD made carries no mark of ours, so that no watch tells when it is gone.
 const LEFTOVER_ASKED: Duration = Duration::from_secs(1);
+/// By how many steps answers come out of order, as a rule.
+const ANSWERS_OUT_OF_ORDER: usize = 16;
 
 impl Life {
     pub(crate) fn claimed(
@@ -119,9 +121,13 @@ impl Life {
         let Phase::Applying(plan) = self.phase.clone() else {
             return;
         };
-        let Some(step) = plan.front.iter().find(|step| step.id == *id) else {
+        // Answers come about in the order of the steps: the next one is looked for near the last.
+        let (passed, near) = plan.front.split_at(self.answered.min(plan.front.len()));
+        let mut found = near.iter().chain(passed).zip(passed.len()..);
+        let Some((step, at)) = found.find(|(step, _)| step.id == *id) else {
             return;
         };
+        self.answered = (at % plan.front.len()).saturating_sub(ANSWERS_OUT_OF_ORDER);
         if let Action::Run { hook, .. } = &step.action {
             self.hook_answered(step, hook, outcome, now);
             return;
@@ -216,7 +222,9 @@ impl Life {
         if let Some(run) = &mut self.run {
             run.written += usize::from(status == "Synced" || status == "Pruned");
             let results = &mut run.operation.results;
-            results.retain(|result| result.id != *id || result.hook.is_some());
+            if !run.told.insert(id.clone()) {
+                results.retain(|result| result.id != *id || result.hook.is_some());
+            }
             let version = match &step.action {
                 Action::Apply(wanted) => wanted.gvk.version.clone(),
                 Action::Run { hook, .. } => hook.wanted.gvk.version.clone(),

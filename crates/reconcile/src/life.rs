@@ -207,6 +207,8 @@ pub struct Life {
     pub(crate) heals: BTreeMap<ObjectId, Heals>,
     /// What is being put back right now, and since when it differed.
     pub(crate) healing: BTreeMap<ObjectId, Timestamp>,
+    /// About how far the answers to the front have come.
+    pub(crate) answered: usize,
     /// The uids of what was said to be gone while the front was being carried out.
     pub(crate) gone_meanwhile: BTreeSet<Uid>,
     /// We made the destination's namespace, and the watch has not said so yet.
@@ -287,6 +289,7 @@ impl Life {
             measuring: BTreeSet::new(),
             heals: BTreeMap::new(),
             healing: BTreeMap::new(),
+            answered: 0,
             gone_meanwhile: BTreeSet::new(),
             namespace_made: false,
             deleting: BTreeSet::new(),
@@ -324,6 +327,7 @@ impl Life {
     /// older turn is dropped here and nowhere else.
     pub fn step(&mut self, event: Event, world: &World<'_>) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let was_applying = matches!(self.phase, Phase::Applying(_));
         match event {
             Event::Specified(app) => self.specified(app, &mut effects),
             Event::Misspecified(faults) => self.spec_faults = faults,
@@ -401,7 +405,10 @@ impl Life {
         }
         self.look(world, &mut effects);
         self.think(world, &mut effects);
-        self.refresh_word(world.now);
+        // Much is seen while a front is carried out, and the word is the same until it is done.
+        if !was_applying || !matches!(self.phase, Phase::Applying(_)) {
+            self.refresh_word(world.now);
+        }
         effects
     }
 

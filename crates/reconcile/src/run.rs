@@ -1,5 +1,6 @@
 //! Syncs that run: how they begin, how far their hooks are, how they end, and what is remembered of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) retry: Retry,
     pub(crate) kind: LogKind,
     pub(crate) written: usize,
+    /// The objects, hooks apart, of which the operation holds a result.
+    pub(crate) told: BTreeSet<ObjectId>,
     /// Since when it waits without anything else to do.
     pub(crate) waits_since: Option<Timestamp>,
     /// Why it cannot end well any more.
@@ -89,6 +92,7 @@ impl Life {
             retry: retry.unwrap_or_default(),
             kind,
             written: 0,
+            told: BTreeSet::new(),
             waits_since: None,
             failure: None,
             verdict: None,

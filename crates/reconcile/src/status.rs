@@ -326,22 +326,27 @@ pub fn says_the_same(published: &Value, status: &Value) -> bool {
         .filter_map(|field| Some((field, status.get(*field)?)))
         .all(|(field, wanted)| {
             let stands = published.get(*field).unwrap_or(&Value::Null);
-            without_nulls(stands) == without_nulls(wanted)
+            is_the_same(stands, wanted)
         })
 }
 
 /// A server keeps no nulls, so they are left out of comparisons, as are times that say nothing new. Nesting is
 /// bounded by what we write ourselves.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .filter(|(key, value)| !value.is_null() && *key != "lastTransitionTime")
-                .map(|(key, value)| (key.clone(), without_nulls(value)))
-                .collect(),
-        ),
-        Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
-        other => other.clone(),
+fn is_the_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let said =
+                |(key, value): &(&String, &Value)| !value.is_null() && *key != "lastTransitionTime";
+            let b_has = |(key, value): (&String, &Value)| {
+                b.get(key).is_some_and(|other| is_the_same(value, other))
+            };
+            let (mut in_a, in_b) = (a.iter().filter(said), b.iter().filter(said));
+            a.iter().filter(said).count() == in_b.count() && in_a.all(b_has)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_the_same(a, b))
+        }
+        (a, b) => a == b,
     }
 }
 

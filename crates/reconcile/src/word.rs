@@ -1,10 +1,12 @@
 //! The one word of an app, and the sentence why.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use lockstep_app::Blame;
 use lockstep_manifest::health::worst;
 use lockstep_manifest::{Health, marks};
-use lockstep_plan::{Asked, Barred, NOT_OURS, Unstepped, Waiting};
+use lockstep_plan::{Asked, Barred, NOT_OURS, Unstepped, Waiting, Wanted};
 
 use crate::event::Until;
 use crate::life::{Hold, Life, Phase};
@@ -346,19 +348,14 @@ impl Life {
                 why: "nothing is known yet".to_owned(),
             };
         };
-        let all: Vec<Health> = slot
-            .desired
-            .objects
-            .iter()
-            .filter(|wanted| wanted.manifest.annotation(marks::IGNORE_HEALTH) != Some("true"))
-            .map(|wanted| {
-                self.observed
-                    .objects
-                    .get(&wanted.id)
-                    .map_or(Health::Missing, |s| s.health.clone())
-            })
-            .collect();
-        worst(all.iter())
+        let counts = |wanted: &&Arc<Wanted>| {
+            wanted.manifest.annotation(marks::IGNORE_HEALTH) != Some("true")
+        };
+        let seen = |wanted: &Arc<Wanted>| {
+            let seen = self.observed.objects.get(&wanted.id);
+            seen.map_or(&Health::Missing, |seen| &seen.health)
+        };
+        worst(slot.desired.objects.iter().filter(counts).map(seen))
     }
 
     pub(crate) fn sync_status(&self) -> SyncStatus {
