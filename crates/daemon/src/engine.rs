@@ -4,6 +4,7 @@
 //! kinds, `look` and `act` carry out effects on git and on the cluster, `publish` tells the cluster and the board.
 
 mod act;
+mod alarms;
 mod intake;
 mod kinds;
 mod look;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::{Board, Command, RepositoryView};
 use crate::metrics::Metrics;
 
+use alarms::Alarms;
 use kinds::Kinds;
 use make::RenderMemo;
 use publish::{Publication, Sending};
@@ -137,6 +139,8 @@ pub(crate) struct Engine {
     renders: Arc<Semaphore>,
     /// What is stored of deployments goes two at a time: nobody waits for it.
     storing: Arc<Semaphore>,
+    /// Does no app sync, or find out what it wants?
+    calm: watch::Sender<bool>,
     /// Files that renderings share, for as long as any is under way: at rest nothing of it is kept.
     parsed: Weak<lockstep_render::Parsed>,
     leading: bool,
@@ -170,11 +174,16 @@ pub(crate) struct Engine {
     memos: HashMap<AppKey, RenderMemo>,
     /// By remote: the apps that are finding out what their commit wants.
     looking: HashMap<RemoteUrl, BTreeSet<AppKey>>,
+    /// By remote and target: the newest commit that all its apps were told to look for.
+    roused: HashMap<(RemoteUrl, String), Revision>,
 
     turns: Turns,
-    wakes: BTreeMap<AppKey, Timestamp>,
+    wakes: Alarms,
     dirty: BTreeSet<AppKey>,
     publications: HashMap<AppKey, Publication>,
+    /// When each of them is due: those that somebody waits for, and the others.
+    told: Alarms,
+    told_at_leisure: Alarms,
     sending: Sending,
     repositories: BTreeMap<RemoteUrl, RepositoryView>,
     polls: BTreeMap<RemoteUrl, Timestamp>,
@@ -216,6 +225,7 @@ impl Engine {
                 std::thread::available_parallelism().map_or(2, usize::from),
             )),
             storing: Arc::new(Semaphore::new(2)),
+            calm: watch::Sender::new(true),
             parsed: Weak::new(),
             leading: false,
             read: HashSet::new(),
@@ -243,10 +253,13 @@ impl Engine {
             wanted: HashMap::new(),
             memos: HashMap::new(),
             looking: HashMap::new(),
+            roused: HashMap::new(),
             turns: Turns::default(),
-            wakes: BTreeMap::new(),
+            wakes: Alarms::default(),
             dirty: BTreeSet::new(),
             publications: HashMap::new(),
+            told: Alarms::default(),
+            told_at_leisure: Alarms::default(),
             sending: Sending::default(),
             repositories: BTreeMap::new(),
             polls: BTreeMap::new(),
@@ -368,19 +381,30 @@ impl Engine {
         }
     }
 
-    /// One app has found a new commit: the others of its branch look as well, before this one acts on it.
+    /// One app has found a new commit: the others of its branch look as well, before this one acts on it. The first
+    /// rouses all; one that was looking then and comes back with an older answer is told so, once.
     fn rouse_siblings(&mut self, key: &AppKey, revision: &Revision) {
-        if self
-            .lives
-            .get(key)
-            .is_none_or(|life| life.target() == Some(revision))
-        {
+        let Some(life) = self.lives.get(key) else {
             return;
-        }
+        };
+        let is_news = life.target() != Some(revision);
         let Some(source) = self.names.get(key).and_then(|app| app.sources.first()) else {
             return;
         };
         let (remote, target) = (source.remote.clone(), source.target.clone());
+        let branch = (remote.clone(), target.clone());
+        let found = self.roused.get(&branch);
+        if found == Some(revision) {
+            return;
+        }
+        if !is_news {
+            if found.is_some() {
+                self.roused.remove(&branch);
+                self.step(key, Event::Poke(Look::Source));
+            }
+            return;
+        }
+        self.roused.insert(branch, revision.clone());
         let siblings: Vec<AppKey> = self
             .names
             .values()
@@ -469,8 +493,11 @@ impl Engine {
     /// Wakes those whose turn it is to sync.
     fn call_next(&mut self) {
         while let Some(next) = self.turns.call() {
-            self.wakes.insert(next, self.now);
+            self.wakes.set(&next, self.now);
         }
+        let is_calm = self.turns.is_idle() && self.looking.is_empty();
+        self.calm
+            .send_if_modified(|calm| std::mem::replace(calm, is_calm) != is_calm);
     }
 
     fn in_world<T>(&self, me: &AppKey, with: impl FnOnce(&World<'_>) -> T) -> T {
@@ -528,8 +555,7 @@ impl Engine {
             Effect::Measure(asked) => self.measure(key, asked),
             Effect::Queue => self.turns.queue(key),
             Effect::WakeAt(at) => {
-                let wake = self.wakes.entry(key.clone()).or_insert(at);
-                *wake = (*wake).min(at);
+                self.wakes.set_earlier(key, at);
             }
             Effect::Recover {
                 turn,
@@ -572,7 +598,7 @@ impl Engine {
                 .map(|(key, _)| key.clone())
                 .collect();
             for key in waiting {
-                self.wakes.insert(key, self.now);
+                self.wakes.set(&key, self.now);
             }
         }
     }
@@ -619,7 +645,7 @@ impl Engine {
                 .collect();
             for other in others {
                 // It is free now: whoever has it in git looks again, after this turn.
-                self.wakes.insert(other, self.now);
+                self.wakes.set(&other, self.now);
             }
         }
     }
@@ -632,7 +658,7 @@ impl Engine {
     }
 
     fn next_wake(&self) -> Duration {
-        let wakes = self.wakes.values().min().copied();
+        let wakes = self.wakes.next();
         let polls = self
             .may_act()
             .then(|| self.polls.values().min().copied())
@@ -650,15 +676,13 @@ impl Engine {
     }
 
     fn fire_wakes(&mut self) {
-        let now = self.now;
-        let due: Vec<AppKey> = self
-            .wakes
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
+        // Who asks to be woken at once waits for the next turn of the loop.
+        let mut due = Vec::new();
+        while let Some(key) = self.wakes.take_due(self.now) {
+            due.push(key);
+        }
         for key in due {
-            self.wakes.remove(&key);
+            self.wakes.clear(&key);
             self.step(&key, Event::Tick);
         }
     }

@@ -336,8 +336,8 @@ pub enum Effect {
         slot: Box<Slot>,
         /// Does something wait for it?
         hurry: bool,
-        /// The digests of the deployments that one can still go back to.
-        keep: BTreeSet<Digest>,
+        /// The digests of the deployments that one can still go back to; none where no other can be stored yet.
+        keep: Option<BTreeSet<Digest>>,
     },
     /// Put these finalizers of Argo CD's on the Application: hooks are to run when it goes.
     Guard(Vec<String>),

@@ -39,10 +39,12 @@ impl Life {
         if guarded {
             self.guard = Guard::Asked;
         }
+        let app = self.app.as_ref();
+        let is_full = app.is_none_or(|app| self.history.len() >= app.history_limit);
         effects.push(Effect::Store {
             slot: Box::new(slot.clone()),
             hurry: guarded,
-            keep: past.chain([bundle]).collect(),
+            keep: is_full.then(|| past.chain([bundle]).collect()),
         });
     }
 

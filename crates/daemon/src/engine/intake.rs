@@ -315,7 +315,7 @@ impl Engine {
         self.unname(&key);
         self.histories.remove(&key);
         self.records.remove(name);
-        self.wakes.remove(&key);
+        self.wakes.clear(&key);
         self.turns.forget(&key);
         self.call_next();
         self.memos.remove(&key);

@@ -272,7 +272,7 @@ impl Engine {
     pub(super) fn wake_everyone_soon(&mut self) {
         let now = self.now;
         for key in self.lives.keys() {
-            self.wakes.insert(key.clone(), now);
+            self.wakes.set(key, now);
         }
     }
 

@@ -18,9 +18,11 @@ use super::make::{Errand, scope_in};
 use super::{Engine, News};
 use crate::bundle::{self, Unpacked};
 
-/// A deployment is stored when it has stood this long: what comes with it, its objects, records and statuses, matters
-/// more, and until then the commit can be rendered again.
+/// A deployment is stored when it has stood this long and no app syncs: objects, records and statuses matter more, and
+/// until then the commit can be rendered again.
 const STORED_AFTER: Duration = Duration::from_secs(20);
+/// It waits no longer than this for a moment without a sync.
+const STORED_AT_LAST: Duration = Duration::from_mins(5);
 /// How often the finalizers of hooks are sent when the Application changes meanwhile: two of our own writes may come in
 /// between, and a person's. After that the life asks again.
 const GUARD_TRIES: usize = 4;
@@ -34,25 +36,33 @@ impl Engine {
         key: &AppKey,
         slot: Box<Slot>,
         hurry: bool,
-        keep: BTreeSet<Digest>,
+        keep: Option<BTreeSet<Digest>>,
     ) {
         let Some(life) = self.lives.get(key) else {
             return;
         };
         let uid = life.uid().clone();
         let apps = self.apps.clone();
-        let turns = std::sync::Arc::clone(&self.storing);
+        let turns = Arc::clone(&self.storing);
+        let mut calm = self.calm.subscribe();
         let stop = self.stop.clone();
         let key = key.clone();
         self.spawn(async move {
-            if !hurry {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return Vec::new(), // it can be rendered again
-                    () = tokio::time::sleep(STORED_AFTER) => {}
+            let waits = async {
+                if hurry {
+                    return None;
                 }
-            }
-            let _turn = turns.acquire().await;
+                tokio::time::sleep(STORED_AFTER).await;
+                let turn = turns.acquire().await.ok();
+                let calm = calm.wait_for(|calm| *calm);
+                let _late = tokio::time::timeout(STORED_AT_LAST, calm).await;
+                turn
+            };
+            let _turn = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Vec::new(), // it can be rendered again
+                turn = waits => turn,
+            };
             let digest = slot.desired.digest();
             let result = match bundle::pack(&key, &uid, &slot) {
                 Err(error) => Err(Fault::new(
@@ -65,7 +75,7 @@ impl Engine {
                     .await
                     .map_err(|error| error.fault()),
             };
-            if result.is_ok() {
+            if let (Ok(()), Some(keep)) = (&result, keep) {
                 let keep = keep
                     .iter()
                     .map(|digest| bundle::name(&key, digest))

@@ -14,6 +14,7 @@ use lockstep_reconcile::view::{AppView, OperationView};
 use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
 
+use super::alarms::Alarms;
 use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
@@ -32,6 +33,8 @@ const NO_HURRY: Duration = Duration::from_secs(10);
 const QUEUED: Duration = Duration::from_mins(1);
 /// Statuses that are on their way at once. Objects share the API server with them, and matter more.
 const IN_FLIGHT: usize = 16;
+/// The same while apps wait for their turn to sync: they can have the server, and the news are not old.
+const IN_FLIGHT_IN_A_STORM: usize = 2;
 /// The same for those that nobody waits for.
 const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
 /// How long saying goodbye may take, all apps together.
@@ -43,6 +46,8 @@ pub(crate) struct Publication {
     /// What stands in the cluster, as JSON: as values it would take six times the memory, for every app at all times.
     last: Box<[u8]>,
     wanted: Option<Value>,
+    /// The news are of a sync that runs: what they are is found out when they are told, since much may come until then.
+    runs: bool,
     due: Option<Timestamp>,
     /// Does somebody wait for what is due?
     hurry: bool,
@@ -69,8 +74,13 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    fn has_room(&self, hurry: bool) -> bool {
-        self.all < IN_FLIGHT && (hurry || self.without_hurry < IN_FLIGHT_WITHOUT_HURRY)
+    fn has_room(&self, hurry: bool, calm: bool) -> bool {
+        let most = if calm {
+            IN_FLIGHT
+        } else {
+            IN_FLIGHT_IN_A_STORM
+        };
+        self.all < most && (hurry || self.without_hurry < IN_FLIGHT_WITHOUT_HURRY)
     }
 
     fn begin(&mut self, hurry: bool) {
@@ -108,6 +118,12 @@ impl Publication {
         if nothing_known {
             return;
         }
+        let operation = view.operation.as_ref();
+        self.runs = operation.is_some_and(OperationView::is_running) && !is_queued(view);
+        if self.runs {
+            self.become_due(RUNNING, false, now);
+            return;
+        }
         let wanted = status(view);
         let last = self.last();
         if says_the_same(&last, &wanted) {
@@ -117,24 +133,14 @@ impl Publication {
             }
             return;
         }
-        let runs = view
-            .operation
-            .as_ref()
-            .is_some_and(OperationView::is_running);
         let moved = last["sync"]["status"] != wanted["sync"]["status"]
             || last["lockstep"]["state"] != wanted["lockstep"]["state"]
             || last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
         let same_health = last["health"]["status"] == wanted["health"]["status"];
         let other_commit = last["sync"]["revision"] != wanted["sync"]["revision"];
         let settles = matches!(view.health, Health::Progressing { .. });
-        let is_queued = view
-            .why
-            .as_ref()
-            .is_some_and(|why| why.code == "syncing.queued");
-        let (wait, hurry) = if is_queued {
+        let (wait, hurry) = if is_queued(view) {
             (QUEUED, false)
-        } else if runs {
-            (RUNNING, false)
         } else if moved && !settles {
             (OVER, true)
         } else if other_commit && same_health && !moved {
@@ -142,11 +148,15 @@ impl Publication {
         } else {
             (CALM, true)
         };
+        self.become_due(wait, hurry, now);
+        self.wanted = Some(wanted);
+    }
+
+    fn become_due(&mut self, wait: Duration, hurry: bool, now: Timestamp) {
         let due = now.checked_add(wait).unwrap_or(now);
         // A running sync's news must not hold back the end of it, nor a later change an earlier one.
         self.hurry = hurry || (self.hurry && self.due.is_some());
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-        self.wanted = Some(wanted);
     }
 }
 
@@ -157,6 +167,23 @@ impl Engine {
         publication.heard = true;
         publication.due = Some(now);
         publication.hurry = true;
+        self.note_due(key);
+    }
+
+    /// Keeps the alarms as the publication says.
+    fn note_due(&mut self, key: &AppKey) {
+        let publication = self.publications.get(key);
+        let hurry = publication.is_some_and(|publication| publication.hurry);
+        let (is, is_not) = if hurry {
+            (&mut self.told, &mut self.told_at_leisure)
+        } else {
+            (&mut self.told_at_leisure, &mut self.told)
+        };
+        is_not.clear(key);
+        match publication.and_then(Publication::due) {
+            Some(due) => is.set(key, due),
+            None => is.clear(key),
+        }
     }
 
     /// Forgets what an app that is gone was to be told.
@@ -168,6 +195,7 @@ impl Engine {
         if let Some(sent) = sent {
             self.sending.end(sent.hurry);
         }
+        self.note_due(key);
     }
 
     pub(super) fn touch_board(&mut self) {
@@ -189,12 +217,13 @@ impl Engine {
 
     /// When the next status is to be told; none while enough of them are on their way.
     pub(super) fn next_publication(&self) -> Option<Timestamp> {
-        let may_go = |publication: &&Publication| self.sending.has_room(publication.hurry);
-        self.publications
-            .values()
-            .filter(may_go)
-            .filter_map(Publication::due)
-            .min()
+        let calm = !self.turns.is_crowded();
+        let next = |hurry: bool, told: &Alarms| {
+            let has_room = self.sending.has_room(hurry, calm);
+            has_room.then(|| told.next()).flatten()
+        };
+        let next = [next(true, &self.told), next(false, &self.told_at_leisure)];
+        next.into_iter().flatten().min()
     }
 
     /// Publishes what changed: one board for all of it, one status for each app that has something new to say.
@@ -232,6 +261,7 @@ impl Engine {
                 .entry(key.clone())
                 .or_default()
                 .want(&view, now);
+            self.note_due(&key);
             self.changed.insert(at.clone(), self.version + 1);
             self.board_keys.insert(key, at.clone());
             self.views.insert(at, Arc::new(view));
@@ -327,25 +357,23 @@ impl Engine {
         if !self.leading {
             return;
         }
-        let now = self.now;
-        let mut due: Vec<(bool, Timestamp, AppKey)> = self
-            .publications
-            .iter()
-            .filter_map(|(key, publication)| {
-                let at = publication.due().filter(|due| *due <= now)?;
-                Some((!publication.hurry, at, key.clone()))
-            })
-            .collect();
-        due.sort();
-        for (unhurried, _, key) in due {
-            if !self.sending.has_room(!unhurried) {
-                break;
-            }
+        let (now, calm) = (self.now, !self.turns.is_crowded());
+        loop {
+            let hurry = [true, false].into_iter().find_map(|hurry| {
+                let told = if hurry {
+                    &mut self.told
+                } else {
+                    &mut self.told_at_leisure
+                };
+                let has_room = self.sending.has_room(hurry, calm);
+                Some((hurry, has_room.then(|| told.take_due(now)).flatten()?))
+            });
+            let Some((hurry, key)) = hurry else { return };
             let Some((status, extras)) = self.take_publication(&key) else {
                 continue;
             };
             let apps = self.apps.clone();
-            self.sending.begin(!unhurried);
+            self.sending.begin(hurry);
             self.spawn(async move {
                 let result = apps.publish(&key, status, extras).await;
                 let result = result.map(|_| ()).map_err(|error| error.fault());
@@ -358,6 +386,12 @@ impl Engine {
         let uid = self.lives.get(key)?.uid().clone();
         let publication = self.publications.get_mut(key)?;
         publication.due = None;
+        if std::mem::take(&mut publication.runs)
+            && let Some(view) = self.board_keys.get(key).and_then(|at| self.views.get(at))
+        {
+            let wanted = status(view);
+            publication.wanted = (!says_the_same(&publication.last(), &wanted)).then_some(wanted);
+        }
         let status = publication.wanted.take().unwrap_or(Value::Null);
         let heard = std::mem::take(&mut publication.heard);
         if status.is_null() && !heard {
@@ -412,6 +446,7 @@ impl Engine {
         }
         self.dirty.insert(key.clone()); // what came meanwhile is told now, what failed again
         self.views_again(key);
+        self.note_due(key);
     }
 
     /// Makes the next publication compare this app's view anew.
@@ -478,6 +513,11 @@ impl Engine {
     pub(super) fn key_of(&self, at: &(String, String)) -> Option<AppKey> {
         self.views.get(at).map(|view| view.key.clone())
     }
+}
+
+fn is_queued(view: &AppView) -> bool {
+    let why = view.why.as_ref();
+    why.is_some_and(|why| why.code == "syncing.queued")
 }
 
 /// Only the fields that differ: a patch that repeats the history of an app costs everybody who watches it.

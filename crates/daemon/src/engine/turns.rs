@@ -12,6 +12,9 @@ use lockstep_app::app::AppKey;
 /// way for most of its time, so these keep the client's 64 requests half full.
 const AT_ONCE: usize = 32;
 
+/// More syncs than that are a storm.
+const CROWD: usize = 8;
+
 /// Who syncs, who has been called, who waits.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
@@ -61,6 +64,16 @@ impl Turns {
         if self.queued.remove(key) {
             self.waiting.retain(|waiting| waiting != key);
         }
+    }
+
+    /// Does nobody sync, or wait to?
+    pub(super) fn is_idle(&self) -> bool {
+        self.syncing.is_empty() && self.called.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Do many sync, or wait to?
+    pub(super) fn is_crowded(&self) -> bool {
+        self.syncing.len() + self.waiting.len() > CROWD
     }
 
     fn has_room(&self) -> bool {

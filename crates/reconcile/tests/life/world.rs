@@ -39,7 +39,11 @@ enum Item {
     Namespaces(BTreeSet<String>),
     Ready(ObjectId),
     LetGo(ObjectId),
-    Store(AppKey, Box<lockstep_reconcile::Slot>, BTreeSet<Digest>),
+    Store(
+        AppKey,
+        Box<lockstep_reconcile::Slot>,
+        Option<BTreeSet<Digest>>,
+    ),
     Guard(AppKey, Vec<String>),
     Claim(AppKey, u64, Box<lockstep_reconcile::RecordDraft>),
     /// With the uid of the object that was seen when it was asked for.
@@ -403,7 +407,7 @@ impl World {
             }
             Item::Ready(id) => self.server.is_ready(&id, true),
             Item::LetGo(id) => self.server.release(&id),
-            Item::Store(key, slot, keep) => self.store(&key, *slot, &keep),
+            Item::Store(key, slot, keep) => self.store(&key, *slot, keep.as_ref()),
             Item::Guard(key, finalizers) => self.guard(&key, finalizers),
             Item::Claim(key, turn, draft) => {
                 let fault = self.record_faults.pop_front();

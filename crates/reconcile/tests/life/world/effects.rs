@@ -153,10 +153,11 @@ impl World {
         }
     }
 
-    pub(super) fn store(&mut self, key: &AppKey, slot: Slot, keep: &BTreeSet<Digest>) {
+    pub(super) fn store(&mut self, key: &AppKey, slot: Slot, keep: Option<&BTreeSet<Digest>>) {
         let bundle = slot.desired.digest();
+        let is_kept = |bundle: &Digest| keep.is_none_or(|keep| keep.contains(bundle));
         self.bundles
-            .retain(|(of, bundle), _| of != key || keep.contains(bundle));
+            .retain(|(of, bundle), _| of != key || is_kept(bundle));
         self.bundles.insert((key.clone(), bundle.clone()), slot);
         let result = Ok(());
         self.task([Item::Tell(key.clone(), Event::Stored { bundle, result })]);
