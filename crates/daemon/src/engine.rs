@@ -5,18 +5,21 @@
 
 mod act;
 mod alarms;
+mod contain;
 mod intake;
 mod kinds;
 mod look;
 mod make;
 mod orders;
+mod others;
 mod past;
 mod publish;
 mod strays;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -101,6 +104,11 @@ pub(crate) enum News {
         result: Result<Option<Box<Manifest>>, Fault>,
     },
     Config(Result<Arc<Config>, Fault>),
+    /// Work for this app panicked.
+    Broke {
+        key: AppKey,
+        uid: Option<Uid>,
+    },
     Served,
     Leading(bool),
 }
@@ -347,6 +355,7 @@ impl Engine {
             News::Published { key, result } => self.published(&key, result),
             News::Record { key, result } => self.record_read(&key, result),
             News::Config(result) => self.configured(result),
+            News::Broke { key, uid } => self.work_broke(&key, uid.as_ref()),
             News::Served => self.served_changed(),
             News::Leading(leading) => {
                 self.leading = leading;
@@ -381,89 +390,13 @@ impl Engine {
         }
     }
 
-    /// One app has found a new commit: the others of its branch look as well, before this one acts on it. The first
-    /// rouses all; one that was looking then and comes back with an older answer is told so, once.
-    fn rouse_siblings(&mut self, key: &AppKey, revision: &Revision) {
-        let Some(life) = self.lives.get(key) else {
-            return;
-        };
-        let is_news = life.target() != Some(revision);
-        let Some(source) = self.names.get(key).and_then(|app| app.sources.first()) else {
-            return;
-        };
-        let (remote, target) = (source.remote.clone(), source.target.clone());
-        let branch = (remote.clone(), target.clone());
-        let found = self.roused.get(&branch);
-        if found == Some(revision) {
-            return;
-        }
-        if !is_news {
-            if found.is_some() {
-                self.roused.remove(&branch);
-                self.step(key, Event::Poke(Look::Source));
-            }
-            return;
-        }
-        self.roused.insert(branch, revision.clone());
-        let siblings: Vec<AppKey> = self
-            .names
-            .values()
-            .filter(|app| app.key != *key)
-            .filter(|app| {
-                app.sources
-                    .first()
-                    .is_some_and(|s| s.remote == remote && s.target == target)
-            })
-            .map(|app| app.key.clone())
-            .filter(|other| {
-                self.lives.get(other).is_some_and(|life| {
-                    !life.is_looking() && life.target().is_some_and(|known| known != revision)
-                })
-            })
-            .collect();
-        for sibling in siblings {
-            self.step(&sibling, Event::Poke(Look::Source));
-        }
-    }
-
     /// Feeds one piece of news to one life, and carries out what it asks for.
     fn step(&mut self, key: &AppKey, event: Event) {
         self.step_with(key, event, None);
     }
 
     fn step_with(&mut self, key: &AppKey, event: Event, refs: Option<&Arc<Refs>>) {
-        let Some(mut life) = self.lives.remove(key) else {
-            return;
-        };
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
-            self.in_world(key, |world| life.step(event, world))
-        }));
-        match stepped {
-            Ok(effects) => self.after(key, life, effects, refs),
-            Err(_) => self.broken(key, life),
-        }
-    }
-
-    /// A panic is our bug and this app's fault only (S16): it is set aside until its Application changes or the process
-    /// begins anew; whatever it was about to do is in its record.
-    fn broken(&mut self, key: &AppKey, life: Box<Life>) {
-        tracing::error!(app = %key, "an app is set aside: Lockstep broke while deciding what to do with it");
-        self.metrics.violated("no_panic");
-        let mut aside = Box::new(Life::new(key.clone(), life.uid().clone(), self.now));
-        let fault = Fault::new(
-            lockstep_app::Blame::Lockstep,
-            "lockstep.broken",
-            "Lockstep broke while deciding what to do with this app; nothing more is done with it",
-        )
-        .hint(
-            "report it with the daemon's log; changing the Application, or a restart, tries again",
-        );
-        let effects = self.in_world(key, |world| {
-            aside.step(Event::Misspecified(vec![fault]), world)
-        });
-        drop(life);
-        self.after(key, aside, effects, None);
-        self.recall(key);
+        self.with_life(key, refs, |life, world| life.step(event, world));
     }
 
     /// Puts a life back after something happened to it, and does what it asks.
@@ -571,85 +504,6 @@ impl Engine {
         }
     }
 
-    fn remote_of(&self, key: &AppKey) -> Option<RemoteUrl> {
-        let source = self.names.get(key)?.sources.first()?;
-        Some(source.remote.clone())
-    }
-
-    /// Keeps the list of who is finding out what its commit wants; when the last of a remote knows, the others may
-    /// delete what nobody has taken over.
-    fn note_looking(&mut self, key: &AppKey, is_looking: bool) {
-        let Some(remote) = self.remote_of(key) else {
-            return;
-        };
-        if is_looking {
-            self.looking.entry(remote).or_default().insert(key.clone());
-            return;
-        }
-        let Some(keys) = self.looking.get_mut(&remote) else {
-            return;
-        };
-        if keys.remove(key) && keys.is_empty() {
-            self.looking.remove(&remote);
-            let waiting: Vec<AppKey> = self
-                .lives
-                .iter()
-                .filter(|(_, life)| life.waits_for_others())
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in waiting {
-                self.wakes.set(&key, self.now);
-            }
-        }
-    }
-
-    /// Which apps want which objects: for handing over, and for saying who was first.
-    fn register_wants(&mut self, key: &AppKey, desired: Option<Arc<Desired>>) {
-        if let Some(old) = self.wants.remove(key) {
-            for wanted in &old.objects {
-                if let Some(keys) = self.wanted.get_mut(&wanted.id) {
-                    keys.remove(key);
-                    if keys.is_empty() {
-                        self.wanted.remove(&wanted.id);
-                    }
-                }
-            }
-        }
-        if let Some(desired) = desired {
-            for wanted in &desired.objects {
-                self.wanted
-                    .entry(wanted.id.clone())
-                    .or_default()
-                    .insert(key.clone());
-            }
-            self.wants.insert(key.clone(), desired);
-        }
-    }
-
-    fn register_inventory(&mut self, key: &AppKey, changes: Vec<(ObjectId, bool)>) {
-        for (id, gained) in changes {
-            if gained {
-                self.owners.entry(id).or_insert_with(|| key.clone());
-                continue;
-            }
-            if self.owners.get(&id) == Some(key) {
-                self.owners.remove(&id);
-            }
-            let others: Vec<AppKey> = self
-                .wanted
-                .get(&id)
-                .into_iter()
-                .flatten()
-                .filter(|other| *other != key)
-                .cloned()
-                .collect();
-            for other in others {
-                // It is free now: whoever has it in git looks again, after this turn.
-                self.wakes.set(&other, self.now);
-            }
-        }
-    }
-
     pub(crate) fn poke_all(&mut self, look: Look) {
         let keys: Vec<AppKey> = self.lives.keys().cloned().collect();
         for key in keys {
@@ -685,21 +539,6 @@ impl Engine {
             self.wakes.clear(&key);
             self.step(&key, Event::Tick);
         }
-    }
-
-    /// Runs work beside the loop; what it finds comes back as news.
-    fn spawn<F>(&mut self, work: F)
-    where
-        F: Future<Output = Vec<News>> + Send + 'static,
-    {
-        let news = self.news.clone();
-        self.work.spawn(async move {
-            for found in work.await {
-                if news.send(found).await.is_err() {
-                    return; // the engine has ended; nobody is left to tell
-                }
-            }
-        });
     }
 
     async fn finish(&mut self) {

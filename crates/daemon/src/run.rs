@@ -244,7 +244,7 @@ fn identity() -> String {
 }
 
 /// What faces show before the engine has said anything.
-fn first_board(config: &Arc<Config>, cluster: &Cluster) -> Board {
+pub(crate) fn first_board(config: &Arc<Config>, cluster: &Cluster) -> Board {
     let now = crate::clock::now();
     Board {
         version: 0,

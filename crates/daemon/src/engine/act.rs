@@ -1,11 +1,12 @@
 //! The cluster: claiming, applying, deleting, asking by dry run.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use futures::stream;
+use futures::{FutureExt as _, StreamExt as _};
 use lockstep_app::app::{App, AppKey};
 use lockstep_app::lower::{RESOURCES_FINALIZER, is_of_deletion_hooks};
 use lockstep_app::project::{Project, Scope};
@@ -26,7 +27,7 @@ mod hand_over;
 
 use foresee::Look;
 
-use super::{Engine, News};
+use super::{Engine, News, contain};
 use crate::record;
 
 /// How many objects of one front are applied at once.
@@ -82,8 +83,9 @@ impl Engine {
         let holder = self.lease.identity().to_owned();
         let epoch = self.lease.epoch();
         let lease = Arc::clone(&self.lease);
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let result = match epoch.filter(|_| lease.allows(WRITE)) {
                 None => Err(not_ours()),
                 Some(epoch) => {
@@ -139,12 +141,18 @@ impl Engine {
         });
         let news = self.news.clone();
         let metrics = Arc::clone(&self.metrics);
+        let broke = self.broke(key);
         let key = key.clone();
-        self.work.spawn(async move {
+        self.spawn_saying(broke, async move {
             let mut done = stream::iter(steps)
                 .map(|step| {
                     let hands = Arc::clone(&hands);
-                    async move { (step.id.clone(), hands.carry_out(&step).await) }
+                    async move {
+                        let done = AssertUnwindSafe(hands.carry_out(&step)).catch_unwind();
+                        // The other objects of the front go on.
+                        let broke = |_| Outcome::Failed(contain::fault("applying this object"));
+                        (step.id.clone(), done.await.unwrap_or_else(broke))
+                    }
                 })
                 .buffer_unordered(APPLIES_IN_FLIGHT);
             while let Some((id, outcome)) = done.next().await {
@@ -185,8 +193,9 @@ impl Engine {
         let uid = app.uid.clone();
         let project = self.project_of(&app);
         let cluster = self.cluster.clone();
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let mut found = BTreeMap::new();
             let Ok(project) = project else {
                 return Vec::new();
@@ -226,8 +235,9 @@ impl Engine {
         let uid = app.uid.clone();
         let project = self.project_of(&app);
         let cluster = self.cluster.clone();
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let (cluster, project, app) = (&cluster, &project, &app);
             let found = stream::iter(asked)
                 .map(|wanted| async move {
@@ -277,9 +287,10 @@ impl Engine {
             ..Extras::default()
         };
         let apps = self.apps.clone();
+        let broke = self.broke(key);
         let key = key.clone();
         let stop = self.stop.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             if let Some((record, previous)) = tombstone
                 && let Err(error) = apps.claim(&record, previous.as_deref()).await
             {

@@ -394,8 +394,9 @@ impl Engine {
     /// Somebody else wrote the record: reads it again.
     pub(super) fn read_record(&mut self, key: &AppKey) {
         let apps = self.apps.clone();
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let result = apps.record(&key.name).await.map_err(|error| error.fault());
             vec![News::Record {
                 key,

@@ -10,7 +10,7 @@ use lockstep_manifest::{GroupKind, Gvk, Manifest, ObjectId, marks};
 use lockstep_plan::{KindView, Seen};
 use lockstep_reconcile::{Event, Look};
 
-use super::{Engine, Feed, News};
+use super::{Engine, Feed, News, contain};
 
 /// How far one kind is seen.
 #[derive(Debug)]
@@ -81,7 +81,9 @@ impl Engine {
     ) {
         let news = self.news.clone();
         let stop = self.stop.clone();
-        self.work.spawn(async move {
+        let broken = Watched::Broken(contain::fault("reading what is watched"));
+        let broke = News::Watched(feed.clone(), broken);
+        self.spawn_saying(broke, async move {
             let mut stream = std::pin::pin!(stream);
             loop {
                 let seen = tokio::select! {
@@ -201,7 +203,9 @@ impl Engine {
             let version = self.version_for(&id);
             let cluster = self.cluster.clone();
             let kind = kind.clone();
-            self.spawn(async move {
+            // The next list says it again.
+            let unknown = News::Served;
+            self.spawn(unknown, async move {
                 let gvk = Gvk {
                     group: id.group.clone(),
                     version,
@@ -283,7 +287,7 @@ impl Engine {
         }
         self.kinds.discovering = true;
         let cluster = self.cluster.clone();
-        self.spawn(async move {
+        self.spawn(News::Served, async move {
             if let Err(error) = cluster.discover().await {
                 tracing::debug!(%error, "discovery failed");
             }

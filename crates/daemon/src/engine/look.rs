@@ -11,7 +11,7 @@ use lockstep_render::Parsed;
 use lockstep_source::{Refs, Sources};
 
 use super::make::{Asking, Errand, base_at};
-use super::{Engine, News};
+use super::{Engine, News, contain};
 use crate::board::RepositoryView;
 
 impl Engine {
@@ -49,8 +49,9 @@ impl Engine {
         let logins = Arc::clone(&self.logins);
         let sources = self.sources.clone();
         let everywhere = self.config.git.remote_bases;
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let result = if let Some(own) = own {
                 own
             } else {
@@ -136,8 +137,9 @@ impl Engine {
             }
         };
         let seen_at = self.now;
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let made = errand.run().await;
             let mut news = Vec::new();
             let result = made.result.and_then(|(memo, commit)| {
@@ -281,7 +283,11 @@ impl Engine {
                 also.extend(unusual(&base.target));
             }
         }
-        self.spawn(async move {
+        let broke = News::Listed {
+            remote: remote.clone(),
+            result: Err(contain::fault("asking this remote")),
+        };
+        self.spawn(broke, async move {
             let result = sources.refs_and(&remote, login.as_ref(), &also).await;
             vec![News::Listed {
                 remote,

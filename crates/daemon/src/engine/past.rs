@@ -46,8 +46,9 @@ impl Engine {
         let turns = Arc::clone(&self.storing);
         let mut calm = self.calm.subscribe();
         let stop = self.stop.clone();
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let waits = async {
                 if hurry {
                     return None;
@@ -110,8 +111,9 @@ impl Engine {
         let served = self.cluster.served();
         let apps = self.apps.clone();
         let now = self.now;
+        let broke = self.broke(key);
         let key = key.clone();
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let stored = match &wanted {
                 None => None,
                 Some(digest) => {
@@ -141,9 +143,10 @@ impl Engine {
         let (Some(object), Some(life)) = (self.written.get(key), self.lives.get(key)) else {
             return;
         };
+        let broke = self.broke(key);
         let (apps, uid, key) = (self.apps.clone(), life.uid().clone(), key.clone());
         let object = Arc::clone(object);
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let result = guarded(&apps, &key, &object, &wanted).await;
             if let Err(fault) = &result {
                 tracing::debug!(app = %key, %fault, "the finalizers of its hooks could not be set");
@@ -158,8 +161,9 @@ impl Engine {
         let Some(app) = self.names.get(key).cloned() else {
             return;
         };
+        let broke = self.broke(key);
         let (uid, cluster, key) = (app.uid.clone(), self.cluster.clone(), key.clone());
-        self.spawn(async move {
+        self.spawn(broke, async move {
             let entries = marked(&cluster, &app).await;
             let event = Event::Found(entries);
             vec![News::App { key, uid, event }]

@@ -1,5 +1,6 @@
 //! Telling: the board for faces, the Application's status for everybody else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
 use serde_json::Value;
 
 use super::alarms::Alarms;
-use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, operations_kept};
+use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, contain, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
 use crate::record;
@@ -236,7 +237,11 @@ impl Engine {
             let Some(life) = self.lives.get_mut(&key) else {
                 continue;
             };
-            let mut view = life.view(now);
+            let seen = catch_unwind(AssertUnwindSafe(|| life.view(now)));
+            let Ok(mut view) = seen else {
+                self.view_broke(&key);
+                continue;
+            };
             let at = (view.environment.clone(), view.name.clone());
             if self.board_keys.get(&key).is_some_and(|old| *old != at)
                 && let Some(old) = self.board_keys.remove(&key)
@@ -374,7 +379,11 @@ impl Engine {
             };
             let apps = self.apps.clone();
             self.sending.begin(hurry);
-            self.spawn(async move {
+            let broke = News::Published {
+                key: key.clone(),
+                result: Err(contain::fault("telling how it is")),
+            };
+            self.spawn(broke, async move {
                 let result = apps.publish(&key, status, extras).await;
                 let result = result.map(|_| ()).map_err(|error| error.fault());
                 vec![News::Published { key, result }]

@@ -1,0 +1,142 @@
+//! What breaks, and what goes on: an engine without a server, fed by hand.
+
+use lockstep_app::config::Config;
+use lockstep_cluster::Connect;
+use lockstep_reconcile::view::Word;
+use lockstep_source::Options;
+use serde_json::json;
+
+use super::*;
+
+/// An engine with the Applications `front` and `back`, whose server does not answer.
+async fn engine(directory: &std::path::Path) -> Engine {
+    let kubeconfig = directory.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "none", "user": {}}],
+        "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    });
+    std::fs::write(&kubeconfig, text.to_string()).expect("the directory is ours");
+    let connect = Connect {
+        kubeconfig: Some(kubeconfig),
+        ..Connect::default()
+    };
+    let cluster = Cluster::unconnected(&connect)
+        .await
+        .expect("the kubeconfig is complete");
+    let config = Arc::new(Config::default());
+    let (news, inbox) = channel();
+    let (board, _) = watch::channel(Arc::new(crate::run::first_board(&config, &cluster)));
+    let parts = Parts {
+        lease: Arc::new(Lease::new(
+            cluster.clone(),
+            &config.namespace,
+            "lockstep",
+            "test",
+        )),
+        config,
+        cluster,
+        sources: Sources::new(Options::new(directory.join("git"))).expect("the directory is ours"),
+        metrics: Arc::new(Metrics::new()),
+        board,
+        commands: mpsc::channel(1).1,
+        news,
+        inbox,
+    };
+    let mut engine = Engine::new(parts, CancellationToken::new());
+    for name in ["front", "back"] {
+        apply(&mut engine, name, 1);
+    }
+    engine
+}
+
+/// The watch says how an Application is written.
+fn apply(engine: &mut Engine, name: &str, version: u32) {
+    let object = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+        "metadata": {"name": name, "namespace": "argocd", "uid": format!("uid-{name}"),
+            "resourceVersion": version.to_string()},
+        "spec": {
+            "project": "default",
+            "source": {"repoURL": "https://git.example/shop", "path": ".",
+                "targetRevision": format!("v{version}")},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop"},
+        },
+    });
+    let object = Manifest::from_value(object).expect("it is an object");
+    engine.watched(&Feed::Applications, Watched::Applied(Box::new(object)));
+}
+
+/// The word of each app, and why.
+fn words(engine: &mut Engine) -> Vec<(String, Word, Option<String>)> {
+    engine.publish();
+    let views = engine.views.values();
+    views
+        .map(|view| {
+            let why = view.why.as_ref().map(|why| why.code.clone());
+            (view.name.clone(), view.word, why)
+        })
+        .collect()
+}
+
+fn set_aside() -> Vec<(String, Word, Option<String>)> {
+    let code = |code: &str| Some(code.to_owned());
+    vec![
+        (
+            "back".to_owned(),
+            Word::Unknown,
+            code("unknown.first_check"),
+        ),
+        ("front".to_owned(), Word::Held, code("lockstep.broken")),
+    ]
+}
+
+fn key(name: &str) -> AppKey {
+    AppKey {
+        namespace: "argocd".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_panic_over_one_app_sets_that_one_aside_until_its_application_changes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    engine.with_life(&key("front"), None, |_, _| panic!("as a bug would"));
+    assert_eq!(words(&mut engine), set_aside());
+    engine.step(&key("back"), Event::Tick);
+    apply(&mut engine, "front", 2);
+    let now = words(&mut engine);
+    assert!(
+        now.iter().all(|(_, word, _)| *word == Word::Unknown),
+        "{now:?}"
+    );
+}
+
+#[tokio::test]
+async fn work_that_panics_is_told_to_whoever_waits_for_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    let broke = engine.broke(&key("front"));
+    engine.spawn(broke, async { panic!("as a bug would") });
+    let news = engine.inbox.recv().await.expect("something is said");
+    engine.take(news);
+    assert_eq!(words(&mut engine), set_aside());
+}
+
+#[tokio::test]
+async fn what_broke_for_an_application_that_is_another_by_now_concerns_nobody() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    let uid = Some(Uid("an-older-one".to_owned()));
+    engine.take(News::Broke {
+        key: key("front"),
+        uid,
+    });
+    let now = words(&mut engine);
+    assert!(
+        now.iter().all(|(_, word, _)| *word == Word::Unknown),
+        "{now:?}"
+    );
+}
