@@ -428,6 +428,9 @@ impl Hands {
                 Err(error) => return Outcome::Failed(error.fault()),
             };
         }
+        if live.is_terminating() {
+            return Outcome::Deleting; // another process has asked for it, or somebody else
+        }
         let (Some(uid), Some(version)) = (live.uid(), live.resource_version()) else {
             return Outcome::NotOurs {
                 why: "the server does not say its version".to_owned(),

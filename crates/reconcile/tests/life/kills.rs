@@ -8,12 +8,15 @@
 //! is killed twice on average: a kill after each of them is tried hundreds of times, and most pairs of kills that are
 //! less than 60 deliveries apart several times, each time in another order of deliveries. A law that is broken prints
 //! the shortest interleaving that proptest found; told again, it goes the same way.
+//!
+//! The interleavings are the same at every run, so that a law that breaks was broken by a change. To look for more:
+//! `PROPTEST_RNG_SEED=random cargo test -p lockstep-reconcile --test life kills`, as often as one likes.
 
 use lockstep_app::app::AppKey;
 use lockstep_manifest::Manifest;
 use lockstep_reconcile::Look;
 use proptest::prelude::*;
-use proptest::test_runner::RngAlgorithm;
+use proptest::test_runner::{RngAlgorithm, RngSeed};
 use serde_json::json;
 
 use crate::apps::{app, as_hook, config_map, deployment, hook, id, key, wave};
@@ -120,9 +123,18 @@ fn tell(world: &mut World, shop: &AppKey, how: &Interleaving) -> Vec<Manifest> {
     third.to_vec()
 }
 
+/// Which interleavings are tried: the same ones, unless others are asked for.
+fn chosen() -> RngSeed {
+    let asked = std::env::var("PROPTEST_RNG_SEED");
+    asked.map_or(RngSeed::Fixed(0), |text| {
+        text.parse().map_or(RngSeed::Random, RngSeed::Fixed)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: LIVES,
+        rng_seed: chosen(),
         rng_algorithm: RngAlgorithm::XorShift, // in a build without optimisation it is a tenth of the time
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -157,6 +169,27 @@ proptest! {
             prop_assert_eq!(ran, usize::from(is_guarded), "{}", hook);
         }
     }
+}
+
+/// A hook of an earlier run goes slowly, the process that asked for that is killed, and the next one finds it there
+/// still. Found by the first law, once in some hundred thousand lives.
+#[test]
+fn an_earlier_hook_that_is_going_is_not_deleted_again_by_the_next_process() {
+    let how = Interleaving {
+        seed: 2_997_091_330_470_277_332,
+        acts: [0, 25, 46, 0, 0],
+        kills: vec![57],
+        records: Vec::new(),
+        finalizers: true,
+    };
+    let (mut world, shop) = begin(&how);
+    let git = tell(&mut world, &shop, &how);
+    world.settle(3600);
+    let report = config_map("shop/report", "1");
+    let migrate = hook("shop/migrate", "PreSync", "HookSucceeded");
+    let stands = world.server.live(&migrate.id()).map(|_| migrate);
+    let stands: Vec<Manifest> = [report].into_iter().chain(stands).collect();
+    assert_converged(&mut world, &shop, &[&git[..], &stands].concat());
 }
 
 /// The app begins to leave while its hook is made anew, and the watch is late about the one before it. Found by the law

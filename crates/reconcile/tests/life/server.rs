@@ -164,6 +164,12 @@ impl Server {
         }
     }
 
+    /// Is it being deleted, and kept by a finalizer?
+    pub(crate) fn is_going(&self, id: &ObjectId) -> bool {
+        let stored = self.objects.get(id);
+        stored.is_some_and(|stored| stored.terminating)
+    }
+
     /// Deletes it, or marks it when a finalizer keeps it. A definition takes its objects along.
     pub(crate) fn delete(&mut self, id: &ObjectId) {
         let Some(stored) = self.objects.get(id).cloned() else {

@@ -334,7 +334,11 @@ impl World {
                 match stands {
                     Some(Leftover::Foreign(why)) => return Outcome::NotOurs { why },
                     Some(Leftover::Earlier) => {
-                        self.delete_once(step);
+                        // As the daemon does, which looks at it afresh.
+                        self.server.let_go(&step.id);
+                        if !self.server.is_going(&step.id) {
+                            self.delete_once(step);
+                        }
                         return Outcome::Deleting;
                     }
                     Some(Leftover::Itself) => {}
