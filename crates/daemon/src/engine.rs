@@ -107,8 +107,10 @@ pub(crate) enum News {
     /// Work for this app panicked.
     Broke {
         key: AppKey,
-        uid: Option<Uid>,
+        uid: Uid,
     },
+    /// What everything rests on panicked: the process had better end, and begin anew.
+    Lost(&'static str),
     Served,
     Leading(bool),
 }
@@ -209,6 +211,7 @@ pub(crate) struct Engine {
     operation_order: VecDeque<String>,
     board_is_stale: bool,
     board_due: Timestamp,
+    lost: Option<&'static str>,
     now: Timestamp,
 }
 
@@ -284,6 +287,7 @@ impl Engine {
             operation_order: VecDeque::new(),
             board_is_stale: true,
             board_due: crate::clock::now(),
+            lost: None,
             now: crate::clock::now(),
         }
     }
@@ -316,9 +320,14 @@ impl Engine {
             if self.board_is_due() {
                 self.publish();
             }
+            if self.lost.is_some() {
+                break;
+            }
         }
         self.finish().await;
-        Ok(())
+        self.lost.map_or(Ok(()), |what| {
+            Err(format!("{what} broke; this is a bug, report it with this log").into())
+        })
     }
 
     /// Has the board been left alone long enough? Under load it tells of many changes at once.
@@ -355,7 +364,8 @@ impl Engine {
             News::Published { key, result } => self.published(&key, result),
             News::Record { key, result } => self.record_read(&key, result),
             News::Config(result) => self.configured(result),
-            News::Broke { key, uid } => self.work_broke(&key, uid.as_ref()),
+            News::Broke { key, uid } => self.work_broke(&key, &uid),
+            News::Lost(what) => self.lost = Some(what),
             News::Served => self.served_changed(),
             News::Leading(leading) => {
                 self.leading = leading;
@@ -501,13 +511,6 @@ impl Engine {
             Effect::Find => self.find_marked(key),
             Effect::Farewell(tombstone) => self.farewell(key, tombstone.map(|draft| *draft)),
             Effect::Heard => self.heard(key),
-        }
-    }
-
-    pub(crate) fn poke_all(&mut self, look: Look) {
-        let keys: Vec<AppKey> = self.lives.keys().cloned().collect();
-        for key in keys {
-            self.step(&key, Event::Poke(look));
         }
     }
 

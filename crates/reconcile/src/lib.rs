@@ -17,6 +17,7 @@ pub mod life;
 mod measure;
 pub mod orders;
 mod planning;
+mod recall;
 mod rollback;
 mod run;
 mod show;

@@ -9,16 +9,13 @@ use lockstep_app::app::{Base, Bases, Revision};
 use lockstep_app::{App, AppKey, Fault};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid};
 use lockstep_plan::{
-    Asked, Barred, Desired, DriftClock, Entry, Failure, Foreseen, Inventory, Observed, Plan,
-    Unstepped,
+    Asked, Desired, DriftClock, Failure, Foreseen, Inventory, Observed, Plan, Unstepped,
 };
 
-use crate::event::{Effect, Event, Look, Recalled, Rollback, Slot, World};
+use crate::event::{Effect, Event, Look, Rollback, Slot, World};
 use crate::rollback::Recovering;
 use crate::run::{Attempt, Run};
-use crate::view::{
-    CommitView, DriftObject, EventView, HistoryView, LogKind, LogView, OperationView, Word,
-};
+use crate::view::{CommitView, DriftObject, EventView, HistoryView, LogView, OperationView, Word};
 
 /// How many lines of events an app keeps; the rest is in the log and in Kubernetes Events.
 const EVENTS: usize = 50;
@@ -429,98 +426,6 @@ impl Life {
         }
         self.guard = crate::guard::Guard::Idle;
         self.app = Some(app);
-    }
-
-    fn recalled(
-        &mut self,
-        recalled: Recalled,
-        history: Vec<HistoryView>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_first = !self.record.claimed;
-        self.record.known = true;
-        self.record.claimed = false;
-        self.record.resource_version = recalled.resource_version;
-        self.record.revision = recalled.revision;
-        self.record.spec = recalled.spec;
-        self.record.bases = recalled.bases;
-        self.record.bases_are_gone = false;
-        self.record.run = recalled.run.as_ref().map(|run| run.run.id.clone());
-        // What we know in memory and the record does not stays: the inventory only ever grows here.
-        for (id, entry) in recalled.entries {
-            self.inventory_changes.push((id.clone(), true));
-            let mine = self.inventory.entries.entry(id).or_default();
-            if mine.digest.is_none() {
-                let uid = mine.uid.take();
-                *mine = entry;
-                mine.uid = mine.uid.take().or(uid);
-            }
-        }
-        // What carries our mark and is named in the record, though a crash kept its uid out of it, is ours as well:
-        // the watch may have said it before the record was read.
-        for (id, entry) in &mut self.inventory.entries {
-            if entry.uid.is_none()
-                && let Some(seen) = self.observed.objects.get(id)
-            {
-                entry.uid = Some(seen.uid.clone());
-                self.record.dirty = true;
-            }
-        }
-        if self.history.is_empty() {
-            self.live = history.first().map(|newest| newest.commit.clone());
-            self.history = history.into();
-        }
-        if recalled.is_lost {
-            let text = "the record of what this app may have touched is lost; its objects are looked for by their marks";
-            self.note_at_start(text);
-            effects.push(Effect::Find);
-        }
-        if is_first && self.run.is_none() {
-            self.record.bundle = recalled.bundle;
-            self.record.namespace = recalled.namespace;
-            self.log = recalled.log.into();
-            self.rollback = recalled.rollback;
-            self.attempt = self.attempted_before();
-            if let Some(run) = recalled.run {
-                self.resume(run);
-            }
-        }
-    }
-
-    /// The last sync, if it failed: by itself it is not tried again after a restart either.
-    fn attempted_before(&self) -> Option<Attempt> {
-        let is_sync = |entry: &&LogView| matches!(entry.kind, LogKind::Sync | LogKind::Rollback);
-        let last = self.log.iter().find(is_sync).filter(|last| !last.well)?;
-        Some(Attempt {
-            revision: last.revision.clone()?,
-            spec: last.spec.clone(),
-            why: last.text.clone(),
-            barred: Barred::Failed,
-        })
-    }
-
-    /// The objects that carry our mark: what of them no record names is ours, by its mark alone.
-    fn found(&mut self, entries: BTreeMap<ObjectId, Entry>, now: Timestamp) {
-        let mut count = 0;
-        for (id, entry) in entries {
-            if !self.inventory.entries.contains_key(&id) {
-                self.inventory_changes.push((id.clone(), true));
-                self.inventory.entries.insert(id, entry);
-                count += 1;
-            }
-        }
-        if count > 0 {
-            self.record.dirty = true;
-            let text = format!(
-                "{count} objects were found by their marks; none of them is deleted without a person"
-            );
-            self.note(now, "lockstep", text);
-        }
-    }
-
-    fn note_at_start(&mut self, text: &str) {
-        let at = self.word.1;
-        self.note(at, "lockstep", text.to_owned());
     }
 
     /// Which Application this is.

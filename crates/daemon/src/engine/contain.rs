@@ -24,8 +24,8 @@ pub(super) fn fault(doing: &str) -> Fault {
 }
 
 impl Engine {
-    /// Runs work beside the loop; what it finds comes back as news. When it breaks, these news come instead.
-    pub(super) fn spawn<F>(&mut self, broke: News, work: F)
+    /// Runs work beside the loop; what it finds comes back as news. When it breaks, whoever waits is told instead.
+    pub(super) fn spawn<F>(&mut self, broke: Option<News>, work: F)
     where
         F: Future<Output = Vec<News>> + Send + 'static,
     {
@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// The same for work that says by itself what it finds.
-    pub(super) fn spawn_saying<F>(&mut self, broke: News, work: F)
+    pub(super) fn spawn_saying<F>(&mut self, broke: Option<News>, work: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -49,17 +49,18 @@ impl Engine {
         self.work.spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 metrics.violated("no_panic");
-                let _closed = news.send(broke).await;
+                if let Some(broke) = broke {
+                    let _closed = news.send(broke).await;
+                }
             }
         });
     }
 
     /// What is said when work for this app breaks.
-    pub(super) fn broke(&self, key: &AppKey) -> News {
-        News::Broke {
-            key: key.clone(),
-            uid: self.lives.get(key).map(|life| life.uid().clone()),
-        }
+    pub(super) fn broke(&self, key: &AppKey) -> Option<News> {
+        let uid = self.lives.get(key)?.uid().clone();
+        let key = key.clone();
+        Some(News::Broke { key, uid })
     }
 
     /// Lets a life decide, and does what it asks for.
@@ -72,53 +73,42 @@ impl Engine {
         let Some(mut life) = self.lives.remove(key) else {
             return;
         };
-        let decided = catch_unwind(AssertUnwindSafe(|| {
-            self.in_world(key, |world| decide(&mut life, world))
-        }));
-        if let Ok(effects) = decided {
-            self.after(key, life, effects, refs);
-        } else {
+        let uid = life.uid().clone();
+        self.contained(key, &uid, "deciding what to do with this app", |engine| {
+            let effects = engine.in_world(key, |world| decide(&mut life, world));
+            engine.after(key, life, effects, refs);
+        });
+    }
+
+    /// Does something that concerns one app.
+    pub(super) fn contained(
+        &mut self,
+        key: &AppKey,
+        uid: &Uid,
+        doing: &str,
+        work: impl FnOnce(&mut Self),
+    ) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
             self.metrics.violated("no_panic");
-            self.set_aside(
-                key,
-                &life,
-                "deciding what to do with this app, and does nothing more with it",
-            );
+            self.set_aside(key, uid, doing);
         }
     }
 
     /// Work for an app broke: nobody will answer what it waits for.
-    pub(super) fn work_broke(&mut self, key: &AppKey, uid: Option<&Uid>) {
-        if self.lives.get(key).map(|life| life.uid()) == uid
-            && let Some(life) = self.lives.remove(key)
-        {
-            self.set_aside(
-                key,
-                &life,
-                "working for this app, and does nothing more with it",
-            );
-        }
-    }
-
-    /// It cannot be said how an app is.
-    pub(super) fn view_broke(&mut self, key: &AppKey) {
-        if let Some(life) = self.lives.remove(key) {
-            self.metrics.violated("no_panic");
-            self.set_aside(
-                key,
-                &life,
-                "saying how this app is, and does nothing more with it",
-            );
+    pub(super) fn work_broke(&mut self, key: &AppKey, uid: &Uid) {
+        if self.lives.get(key).is_some_and(|life| life.uid() == uid) {
+            self.set_aside(key, uid, "working for this app");
         }
     }
 
     /// Sets an app aside until its Application changes or the process begins anew; whatever it was about to do is in
     /// its record.
-    fn set_aside(&mut self, key: &AppKey, life: &Life, doing: &str) {
+    fn set_aside(&mut self, key: &AppKey, uid: &Uid, doing: &str) {
         tracing::error!(app = %key, doing, "an app is set aside: Lockstep broke");
-        let mut aside = Box::new(Life::new(key.clone(), life.uid().clone(), self.now));
+        let mut aside = Box::new(Life::new(key.clone(), uid.clone(), self.now));
+        let fault = fault(&format!("{doing}, and does nothing more with it"));
         let effects = self.in_world(key, |world| {
-            aside.step(Event::Misspecified(vec![fault(doing)]), world)
+            aside.step(Event::Misspecified(vec![fault]), world)
         });
         self.after(key, aside, effects, None);
         self.recall(key);

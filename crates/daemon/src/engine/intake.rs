@@ -219,16 +219,23 @@ impl Engine {
 
     /// Lowers what is written, and tells the app what it means.
     pub(super) fn specify(&mut self, key: &AppKey) {
-        let Some(object) = self.written.get(key).cloned() else {
-            return;
-        };
-        let lowered = Application::read(object.as_ref().clone().into_value())
+        let object = self.written.get(key).cloned();
+        let uid = self.lives.get(key).map(|life| life.uid().clone());
+        if let Some((object, uid)) = object.zip(uid) {
+            self.contained(key, &uid, "reading this Application", |engine| {
+                engine.specify_as(key, &object);
+            });
+        }
+    }
+
+    fn specify_as(&mut self, key: &AppKey, object: &Manifest) {
+        let lowered = Application::read(object.clone().into_value())
             .and_then(|written| lower(&written, &self.config.environments));
         // What is wrong with its source must not keep an Application from being deleted.
         let lowered = lowered.or_else(|errors| {
             let last_will = object
                 .is_terminating()
-                .then(|| without_source(&object))
+                .then(|| without_source(object))
                 .flatten();
             let last_will = last_will.and_then(|value| Application::read(value).ok());
             last_will

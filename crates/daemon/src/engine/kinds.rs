@@ -81,9 +81,14 @@ impl Engine {
     ) {
         let news = self.news.clone();
         let stop = self.stop.clone();
-        let broken = Watched::Broken(contain::fault("reading what is watched"));
-        let broke = News::Watched(feed.clone(), broken);
-        self.spawn_saying(broke, async move {
+        let broke = match &feed {
+            Feed::Kind(_) => {
+                let fault = contain::fault("watching this kind");
+                News::Watched(feed.clone(), Watched::Broken(fault))
+            }
+            _ => News::Lost("the watch of Applications and what they refer to"),
+        };
+        self.spawn_saying(Some(broke), async move {
             let mut stream = std::pin::pin!(stream);
             loop {
                 let seen = tokio::select! {
@@ -149,9 +154,14 @@ impl Engine {
             .get(&key)
             .map(|life| life.ignored(id))
             .unwrap_or_default();
-        if let Some(seen) = Seen::of(&live, &ignored) {
-            self.step(&key, Event::Saw(id.clone(), seen, Some(Arc::new(live))));
-        }
+        let Some(uid) = self.lives.get(&key).map(|life| life.uid().clone()) else {
+            return;
+        };
+        self.contained(&key, &uid, "reading an object of this app", |engine| {
+            if let Some(seen) = Seen::of(&live, &ignored) {
+                engine.step(&key, Event::Saw(id.clone(), seen, Some(Arc::new(live))));
+            }
+        });
     }
 
     fn kind_deleted(&mut self, live: &Manifest) {
@@ -203,9 +213,7 @@ impl Engine {
             let version = self.version_for(&id);
             let cluster = self.cluster.clone();
             let kind = kind.clone();
-            // The next list says it again.
-            let unknown = News::Served;
-            self.spawn(unknown, async move {
+            self.spawn(None, async move {
                 let gvk = Gvk {
                     group: id.group.clone(),
                     version,
@@ -287,7 +295,7 @@ impl Engine {
         }
         self.kinds.discovering = true;
         let cluster = self.cluster.clone();
-        self.spawn(News::Served, async move {
+        self.spawn(Some(News::Served), async move {
             if let Err(error) = cluster.discover().await {
                 tracing::debug!(%error, "discovery failed");
             }

@@ -287,7 +287,7 @@ impl Engine {
             remote: remote.clone(),
             result: Err(contain::fault("asking this remote")),
         };
-        self.spawn(broke, async move {
+        self.spawn(Some(broke), async move {
             let result = sources.refs_and(&remote, login.as_ref(), &also).await;
             vec![News::Listed {
                 remote,

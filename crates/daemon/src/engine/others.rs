@@ -13,35 +13,29 @@ impl Engine {
     /// One app has found a new commit: the others of its branch look as well, before this one acts on it. The first
     /// rouses all; one that was looking then and comes back with an older answer is told so, once.
     pub(super) fn rouse_siblings(&mut self, key: &AppKey, revision: &Revision) {
-        let Some(life) = self.lives.get(key) else {
+        let source = self.names.get(key).and_then(|app| app.sources.first());
+        let Some((life, source)) = self.lives.get(key).zip(source) else {
             return;
         };
-        let is_news = life.target() != Some(revision);
-        let Some(source) = self.names.get(key).and_then(|app| app.sources.first()) else {
-            return;
-        };
-        let (remote, target) = (source.remote.clone(), source.target.clone());
-        let branch = (remote.clone(), target.clone());
+        let branch = (source.remote.clone(), source.target.clone());
         let found = self.roused.get(&branch);
         if found == Some(revision) {
             return;
         }
-        if !is_news {
+        if life.target() == Some(revision) {
             if found.is_some() {
                 self.roused.remove(&branch);
                 self.step(key, Event::Poke(Look::Source));
             }
             return;
         }
-        self.roused.insert(branch, revision.clone());
         let siblings: Vec<AppKey> = self
             .names
             .values()
             .filter(|app| app.key != *key)
             .filter(|app| {
-                app.sources
-                    .first()
-                    .is_some_and(|s| s.remote == remote && s.target == target)
+                let source = app.sources.first();
+                source.is_some_and(|s| s.remote == branch.0 && s.target == branch.1)
             })
             .map(|app| app.key.clone())
             .filter(|other| {
@@ -50,6 +44,7 @@ impl Engine {
                 })
             })
             .collect();
+        self.roused.insert(branch, revision.clone());
         for sibling in siblings {
             self.step(&sibling, Event::Poke(Look::Source));
         }
@@ -131,6 +126,13 @@ impl Engine {
                 // It is free now: whoever has it in git looks again, after this turn.
                 self.wakes.set(&other, self.now);
             }
+        }
+    }
+
+    pub(super) fn poke_all(&mut self, look: Look) {
+        let keys: Vec<AppKey> = self.lives.keys().cloned().collect();
+        for key in keys {
+            self.step(&key, Event::Poke(look));
         }
     }
 }

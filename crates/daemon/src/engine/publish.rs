@@ -1,6 +1,5 @@
 //! Telling: the board for faces, the Application's status for everybody else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,10 +33,10 @@ const NO_HURRY: Duration = Duration::from_secs(10);
 const QUEUED: Duration = Duration::from_mins(1);
 /// Statuses that are on their way at once. Objects share the API server with them, and matter more.
 const IN_FLIGHT: usize = 16;
-/// The same while apps wait for their turn to sync: they can have the server, and the news are not old.
-const IN_FLIGHT_IN_A_STORM: usize = 2;
-/// The same for those that nobody waits for.
+/// Of them, those that nobody waits for.
 const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
+/// All of them, while many apps sync or wait to.
+const IN_FLIGHT_IN_A_STORM: usize = 2;
 /// How long saying goodbye may take, all apps together.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -234,42 +233,12 @@ impl Engine {
         let begun = Instant::now();
         let mut changed = false;
         for key in dirty {
-            let Some(life) = self.lives.get_mut(&key) else {
+            let Some(uid) = self.lives.get(&key).map(|life| life.uid().clone()) else {
                 continue;
             };
-            let seen = catch_unwind(AssertUnwindSafe(|| life.view(now)));
-            let Ok(mut view) = seen else {
-                self.view_broke(&key);
-                continue;
-            };
-            let at = (view.environment.clone(), view.name.clone());
-            if self.board_keys.get(&key).is_some_and(|old| *old != at)
-                && let Some(old) = self.board_keys.remove(&key)
-            {
-                self.views.remove(&old);
-                self.changed.remove(&old);
-            }
-            let same = self
-                .views
-                .get(&at)
-                .is_some_and(|old| is_the_same(old, &mut view));
-            if same {
-                continue;
-            }
-            changed = true;
-            if view.compared_at.is_some() {
-                self.reconciled(&key);
-            }
-            self.note_operation(&key, &view);
-            self.note_head(&view);
-            self.publications
-                .entry(key.clone())
-                .or_default()
-                .want(&view, now);
-            self.note_due(&key);
-            self.changed.insert(at.clone(), self.version + 1);
-            self.board_keys.insert(key, at.clone());
-            self.views.insert(at, Arc::new(view));
+            self.contained(&key, &uid, "saying how this app is", |engine| {
+                changed |= engine.show(&key);
+            });
         }
         self.send_statuses();
         if changed || self.board_is_stale {
@@ -280,6 +249,43 @@ impl Engine {
         }
         let wait = BOARD_EVERY.max(begun.elapsed() * BOARD_SHARE);
         self.board_due = now.checked_add(wait).unwrap_or(now);
+    }
+
+    /// Puts an app on the board as it is now. Is that news?
+    fn show(&mut self, key: &AppKey) -> bool {
+        let now = self.now;
+        let Some(life) = self.lives.get_mut(key) else {
+            return false;
+        };
+        let mut view = life.view(now);
+        let at = (view.environment.clone(), view.name.clone());
+        if self.board_keys.get(key).is_some_and(|old| *old != at)
+            && let Some(old) = self.board_keys.remove(key)
+        {
+            self.views.remove(&old);
+            self.changed.remove(&old);
+        }
+        let same = self
+            .views
+            .get(&at)
+            .is_some_and(|old| is_the_same(old, &mut view));
+        if same {
+            return false;
+        }
+        if view.compared_at.is_some() {
+            self.reconciled(key);
+        }
+        self.note_operation(key, &view);
+        self.note_head(&view);
+        self.publications
+            .entry(key.clone())
+            .or_default()
+            .want(&view, now);
+        self.note_due(key);
+        self.changed.insert(at.clone(), self.version + 1);
+        self.board_keys.insert(key.clone(), at.clone());
+        self.views.insert(at, Arc::new(view));
+        true
     }
 
     fn note_operation(&mut self, key: &AppKey, view: &AppView) {
@@ -383,7 +389,7 @@ impl Engine {
                 key: key.clone(),
                 result: Err(contain::fault("telling how it is")),
             };
-            self.spawn(broke, async move {
+            self.spawn(Some(broke), async move {
                 let result = apps.publish(&key, status, extras).await;
                 let result = result.map(|_| ()).map_err(|error| error.fault());
                 vec![News::Published { key, result }]

@@ -126,10 +126,25 @@ async fn work_that_panics_is_told_to_whoever_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_watch_that_panics_is_said_of_its_kind_or_ends_the_process() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    let kind = Feed::Kind(GroupKind::new(String::new(), "ConfigMap".to_owned()));
+    let breaks = || futures::stream::poll_fn(|_| panic!("as a bug would"));
+    engine.feed(kind.clone(), breaks());
+    let news = engine.inbox.recv().await;
+    let of_kind = matches!(&news, Some(News::Watched(feed, Watched::Broken(_))) if *feed == kind);
+    assert!(of_kind, "{news:?}");
+    engine.feed(Feed::Secrets, breaks());
+    let news = engine.inbox.recv().await;
+    assert!(matches!(news, Some(News::Lost(_))), "{news:?}");
+}
+
+#[tokio::test]
 async fn what_broke_for_an_application_that_is_another_by_now_concerns_nobody() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut engine = engine(directory.path()).await;
-    let uid = Some(Uid("an-older-one".to_owned()));
+    let uid = Uid("an-older-one".to_owned());
     engine.take(News::Broke {
         key: key("front"),
         uid,
