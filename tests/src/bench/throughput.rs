@@ -19,6 +19,9 @@ use crate::audit::{Mark, Request};
 
 /// Objects of each shape.
 const MAPS: usize = 1000;
+/// The sets of objects: the daemon's, and the raw client's before and after it, so that both do the same.
+const DAEMON: &str = "daemon";
+const RAW: [&str; 2] = ["raw-a", "raw-b"];
 /// How often each shape is measured, each time with new apps: what is told is the median.
 const ROUNDS: u32 = 3;
 /// The goal: this much of what the raw client reaches.
@@ -84,22 +87,22 @@ impl Round<'_> {
 
     fn commit(&self, world: &World, step: u32, maps: std::ops::Range<usize>) -> Result<String> {
         for map in maps {
-            let object = self.map(map, step, "daemon");
+            let object = self.map(map, step, DAEMON);
             let file = format!("maps/{}/{}.json", self.app(map), self.name(map));
             world.repository.write(&file, &format!("{object:#}\n"))?;
         }
         world.repository.push(&format!("maps, step {step}"))
     }
 
-    /// The raw client's turn: applies a second.
-    async fn raw(&self, client: &Client, step: u32) -> Result<f64> {
+    /// The raw client's turn with one of its sets: applies a second.
+    async fn raw(&self, client: &Client, step: u32, set: &str) -> Result<f64> {
         let marked = |map: usize| {
-            let mut object = self.map(map, step, "raw");
+            let mut object = self.map(map, step, set);
             // What the daemon puts on every object.
             object["metadata"]["labels"]["applyset.kubernetes.io/part-of"] =
                 json!(format!("applyset-{}", "x".repeat(43)));
             object["metadata"]["annotations"] = json!({"argocd.argoproj.io/tracking-id":
-                format!("{}:/ConfigMap:{}/{}", self.app(map), self.shape.namespace("raw"), self.name(map))});
+                format!("{}:/ConfigMap:{}/{}", self.app(map), self.shape.namespace(set), self.name(map))});
             object
         };
         let calls: Vec<Call> = (0..MAPS)
@@ -114,7 +117,7 @@ impl Round<'_> {
 /// Measures both shapes. The raw client goes before and after each turn of the daemon's.
 pub async fn measure(world: &World, client: &Client, report: &mut Report) -> Result<()> {
     for shape in &SHAPES {
-        for set in ["daemon", "raw"] {
+        for set in RAW.iter().chain(&[DAEMON]) {
             world.kube.namespace(&shape.namespace(set)).await?;
         }
         let mut turns = [Vec::new(), Vec::new()];
@@ -143,11 +146,11 @@ async fn turn(
 ) -> Result<Turn> {
     let what = if step == 1 { "new" } else { "changed" };
     let shape = round.shape.name;
-    let before = round.raw(client, step * 2 - 1).await?;
+    let before = round.raw(client, step, RAW[0]).await?;
     let mut watch = Watch::open(
         &world.plane.address,
         &["ConfigMap"],
-        &round.shape.namespace("daemon"),
+        &round.shape.namespace(DAEMON),
         "",
     )
     .await?;
@@ -163,8 +166,7 @@ async fn turn(
         let mut calls = Vec::new();
         for app in apps {
             let mut application = world.application(&app, &format!("maps/{app}"));
-            application["spec"]["destination"]["namespace"] =
-                json!(round.shape.namespace("daemon"));
+            application["spec"]["destination"]["namespace"] = json!(round.shape.namespace(DAEMON));
             calls.push(Call::create(&application));
         }
         client.send_all(&calls).await?;
@@ -184,7 +186,7 @@ async fn turn(
         .await?;
     let cost = phase.end(world).await?;
     all_written(world, mark, round.shape).await?;
-    let after = round.raw(client, step * 2).await?;
+    let after = round.raw(client, step, RAW[1]).await?;
     report.fact(
         &format!("{shape}.{what}.{}.cost", round.number),
         cost.json(),
