@@ -28,6 +28,7 @@ impl Life {
         let made = self.plan_for(app, mode, desired, world, true);
         self.failures = failures;
         let mut operation = self.operation(id, &order.by, world.now);
+        operation.prune = order.prune.unwrap_or(true);
         operation.dry_run = true;
         operation.revision.clone_from(&made.revision);
         operation.results = results(&made, order);

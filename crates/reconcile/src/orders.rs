@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use lockstep_app::app::{RequestedSync, Retry, Revision, Selected};
-use lockstep_app::policy::NewCommitPolicy;
+use lockstep_app::policy::{DeletionPolicy, NewCommitPolicy};
 use lockstep_app::{App, Blame, Fault};
 use lockstep_manifest::{Digest, ObjectId};
 use lockstep_plan::{Action, Selector};
@@ -90,6 +90,11 @@ impl Order {
         }
     }
 
+    /// May it delete what left git? Where it does not say: what the plan that was seen deletes.
+    pub(crate) fn prunes(&self) -> bool {
+        self.prune.unwrap_or(self.plan.is_some())
+    }
+
     /// Argo CD's top-level `operation`.
     pub fn from_spec(requested: RequestedSync) -> Self {
         let selector = |selected: Selected| Selector {
@@ -149,7 +154,7 @@ impl Life {
             self.heard = self.app.as_ref().and_then(|app| app.requested.clone());
             effects.push(Effect::Heard);
             let by = order.by.clone();
-            let dry_run = order.dry_run;
+            let (prune, dry_run) = (order.prunes(), order.dry_run);
             if let Err(refused) = self.accept(order, world, effects) {
                 let runs = matches!(refused, OrderRefused::Running(_));
                 let why = match refused {
@@ -166,7 +171,7 @@ impl Life {
                     operation.phase = OperationPhase::Failed;
                     operation.message.clone_from(&why);
                     operation.finished_at = Some(world.now);
-                    operation.dry_run = dry_run;
+                    (operation.prune, operation.dry_run) = (prune, dry_run);
                     self.tried = Some(operation);
                 }
                 self.note(world.now, &by, why);
@@ -222,6 +227,15 @@ impl Life {
             );
             return Err(OrderRefused::Fault(fault));
         }
+        // Who saw no plan and names no commit means the target's, not the one that is kept since that does not render.
+        let means_target = order.plan.is_none() && order.revision.is_none();
+        if let Some((_, fault)) = &self.render_fault
+            && means_target
+            && order.rollback.is_none()
+            && !leaves
+        {
+            return Err(OrderRefused::Fault(fault.clone()));
+        }
         if let Some(wanted) = &order.rollback {
             if leaves {
                 let text = "the Application is being deleted";
@@ -256,7 +270,7 @@ impl Life {
                 .hint("change newCommit of that environment in the configuration"),
             ));
         }
-        let may_delete = order.prune.unwrap_or(order.plan.is_some());
+        let may_delete = order.prunes();
         let is_empty = self
             .next
             .as_ref()
@@ -336,6 +350,7 @@ impl Life {
     /// Puts what was asked for into the run that has just begun.
     pub(crate) fn put_into_run(&mut self, order: &Order) {
         let Some(run) = &mut self.run else { return };
+        run.operation.prune = order.prunes();
         run.at.only.clone_from(&order.resources);
         // As in Argo CD a sync of some objects runs no hooks.
         run.at.skip_hooks = order.skip_hooks || !order.resources.is_empty();
@@ -390,6 +405,10 @@ impl Life {
             results: Vec::new(),
             retries: 0,
             verified: None,
+            prune: self
+                .app
+                .as_ref()
+                .is_some_and(|app| app.policy.deletion == DeletionPolicy::Prune),
             dry_run: false,
         }
     }

@@ -79,6 +79,7 @@ impl Life {
         let mut operation = self.operation(id.clone(), &order.by, now);
         operation.revision = Some(revision.clone());
         operation.message = format!("brings {}", revision.short());
+        operation.prune = order.prunes();
         if order.dry_run {
             operation.dry_run = true;
             self.tried = Some(operation);

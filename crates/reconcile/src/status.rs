@@ -243,7 +243,7 @@ fn operation_state(operation: &OperationView, source: &Value) -> Value {
     json!({
         "operation": {
             "sync": {
-                "revision": revision, "prune": true,
+                "revision": revision, "prune": operation.prune,
                 "dryRun": Some(true).filter(|_| operation.dry_run),
             },
             "initiatedBy": by,

@@ -327,6 +327,8 @@ pub struct OperationView {
     pub retries: u32,
     /// Did what it applied become healthy?
     pub verified: Option<Verified>,
+    /// May it delete what left git?
+    pub prune: bool,
     /// Was it only tried? Then nothing was written.
     pub dry_run: bool,
 }

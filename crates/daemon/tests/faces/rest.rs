@@ -33,6 +33,7 @@ fn operation(id: &str, phase: OperationPhase) -> OperationView {
         results: Vec::new(),
         retries: 0,
         verified: None,
+        prune: true,
         dry_run: false,
     }
 }

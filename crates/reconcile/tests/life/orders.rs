@@ -3,7 +3,7 @@
 use lockstep_app::app::RequestedSync;
 use lockstep_app::policy::{DeletionPolicy, NewCommitPolicy};
 use lockstep_reconcile::view::{OperationPhase, Word};
-use lockstep_reconcile::{Order, RollbackOrder, RollbackTo, Until};
+use lockstep_reconcile::{Look, Order, RollbackOrder, RollbackTo, Until, status};
 use serde_json::json;
 
 use crate::apps::{app, config_map, id};
@@ -130,6 +130,25 @@ fn an_order_of_the_spec_that_is_refused_has_failed_and_says_why() {
 }
 
 #[test]
+fn the_status_says_whether_a_sync_might_delete() {
+    let mut shop = app("shop");
+    shop.policy.deletion = DeletionPolicy::Approve;
+    let all = vec![config_map("a", "1"), config_map("b", "1")];
+    let (mut world, shop) = at_rest(shop, all);
+    push(&mut world, &shop, vec![config_map("a", "1")]);
+    let mut prunes = |prune| {
+        let order = Order {
+            prune: Some(prune),
+            ..Order::by("ann")
+        };
+        world.order(&shop, order).expect("nothing forbids it");
+        world.settle(5);
+        status(&world.view(&shop))["operationState"]["operation"]["sync"]["prune"].clone()
+    };
+    assert_eq!([prunes(false), prunes(true)], [json!(false), json!(true)]);
+}
+
+#[test]
 fn an_order_of_the_spec_for_a_commit_that_does_not_render_has_failed() {
     let mut asked = app("shop");
     asked.requested = Some(by_kubectl());
@@ -141,6 +160,22 @@ fn an_order_of_the_spec_for_a_commit_that_does_not_render_has_failed() {
     world.settle(5);
     let operation = world.view(&shop).operation.expect("it is told");
     assert_eq!(operation.phase, OperationPhase::Failed);
+}
+
+#[test]
+fn a_sync_to_the_target_is_refused_while_that_does_not_render_and_one_to_the_kept_commit_is_not() {
+    let (mut world, shop) = at_rest(app("shop"), vec![config_map("a", "1")]);
+    let kept = world.view(&shop).live.expect("it is deployed").revision;
+    let revision = world.push(&shop, vec![config_map("a", "2")]);
+    world.broken.insert(revision);
+    world.poke(Look::Source);
+    world.settle(5);
+    assert!(world.order(&shop, Order::by("ann")).is_err());
+    let back = Order {
+        revision: Some(kept),
+        ..Order::by("ann")
+    };
+    world.order(&shop, back).expect("it is what is deployed");
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub(crate) fn failing() -> AppView {
         }],
         retries: 0,
         verified: None,
+        prune: true,
         dry_run: false,
     });
     app

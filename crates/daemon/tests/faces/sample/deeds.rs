@@ -137,6 +137,7 @@ pub(crate) fn verified() -> AppView {
         results,
         retries: 1,
         verified: Some(Verified::Yes(at("13:59:23"))),
+        prune: true,
         dry_run: false,
     });
     app
