@@ -155,6 +155,7 @@ impl Life {
             effects.push(Effect::Heard);
             let by = order.by.clone();
             let (prune, dry_run) = (order.prunes(), order.dry_run);
+            let wanted = order.revision.clone().or_else(|| self.target.clone());
             if let Err(refused) = self.accept(order, world, effects) {
                 let runs = matches!(refused, OrderRefused::Running(_));
                 let why = match refused {
@@ -171,6 +172,7 @@ impl Life {
                     operation.phase = OperationPhase::Failed;
                     operation.message.clone_from(&why);
                     operation.finished_at = Some(world.now);
+                    operation.revision = wanted;
                     (operation.prune, operation.dry_run) = (prune, dry_run);
                     self.tried = Some(operation);
                 }

@@ -155,11 +155,12 @@ fn an_order_of_the_spec_for_a_commit_that_does_not_render_has_failed() {
     let mut world = World::new(1);
     let shop = asked.key.clone();
     let revision = world.push(&shop, vec![config_map("a", "1")]);
-    world.broken.insert(revision);
+    world.broken.insert(revision.clone());
     world.specify(asked);
     world.settle(5);
     let operation = world.view(&shop).operation.expect("it is told");
     assert_eq!(operation.phase, OperationPhase::Failed);
+    assert_eq!(operation.revision, Some(revision));
 }
 
 #[test]
