@@ -2,16 +2,20 @@
 //!
 //! The epoch is the Lease's `leaseTransitions`: it rises with every change of holder and is carried by every claim,
 //! so that one who does not know yet that he lost cannot begin anything.
+//!
+//! The holder may keep a text beside its name. It is written by the same compare-and-swap as the name, so nobody can
+//! write it who is not the holder, and whoever takes the lease over reads it in the moment in which it becomes theirs.
 
 mod term;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use jiff::Timestamp;
 use lockstep_manifest::{Gvk, Manifest, ObjectId};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +25,9 @@ use crate::error::ClusterError;
 use crate::path;
 
 use term::{ATTEMPT, Candidate, DURATION, LOOK, Move, Over, Renewal, Standing, Term};
+
+/// The annotation with the holder's text.
+pub const CLAIMS: &str = "lockstep.dev/claims";
 
 /// A lease that is held: until when we may act on it, and in which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +57,25 @@ pub struct Lease {
     identity: String,
     hold: watch::Sender<Option<Hold>>,
     term: tokio::sync::Mutex<Option<Term>>,
+    /// What is to stand beside our name, and how often that was changed.
+    text: watch::Sender<Text>,
+    /// Somebody waits for it to be written.
+    hurry: Notify,
+    /// Up to which change it has been written.
+    written: watch::Sender<u64>,
 }
+
+/// What stands beside the holder's name.
+#[derive(Clone, Debug, Default)]
+struct Text {
+    changes: u64,
+    text: Arc<str>,
+}
+
+/// The text was not written, or it is not known whether it was: we do not hold the lease any more, or not for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the lease was lost before anything could be written in it")]
+pub struct NotHeld;
 
 impl Lease {
     /// The lease `name`. The identity must differ with every process, also with every restart in the same pod.
@@ -68,6 +93,9 @@ impl Lease {
             identity: identity.to_owned(),
             hold: watch::Sender::new(None),
             term: tokio::sync::Mutex::default(),
+            text: watch::Sender::default(),
+            hurry: Notify::new(),
+            written: watch::Sender::default(),
         }
     }
 
@@ -100,6 +128,34 @@ impl Lease {
     pub fn allows(&self, takes: Duration) -> bool {
         self.hold()
             .is_some_and(|hold| Instant::now() + takes < hold.until)
+    }
+
+    /// What stands beside our name: after [`Lease::acquire`] what the holder before us left there.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text.borrow().text)
+    }
+
+    /// Puts this beside our name with the next renewal, whenever that is.
+    pub fn put(&self, text: &str) {
+        self.text.send_modify(|now| {
+            now.changes += 1;
+            now.text = Arc::from(text);
+        });
+    }
+
+    /// Puts this beside our name at once, and waits until it stands there, through every failure.
+    ///
+    /// Errors: the lease ended first. What was to be written may stand there all the same.
+    pub async fn write(&self, text: &str) -> Result<(), NotHeld> {
+        self.put(text);
+        let changes = self.text.borrow().changes;
+        let (mut holds, mut written) = (self.holds(), self.written.subscribe());
+        self.hurry.notify_one();
+        tokio::select! {
+            biased;
+            stands = written.wait_for(|written| *written >= changes) => stands.map(|_| ()).map_err(|_| NotHeld),
+            _ = holds.wait_for(Option::is_none) => Err(NotHeld),
+        }
     }
 
     /// Waits until the lease is ours, through every failure. None: we were asked to stop first.
@@ -139,6 +195,7 @@ impl Lease {
         let Some(mut term) = held.take() else {
             return Ended::Expired;
         };
+        let mut is_free = true;
         let ended = loop {
             tokio::select! {
                 biased;
@@ -148,14 +205,25 @@ impl Lease {
                     return Ended::Stopped;
                 }
                 () = sleep_until(term.due()) => {}
+                () = self.hurry.notified(), if is_free => {
+                    if *self.written.borrow() >= self.text.borrow().changes {
+                        continue; // the renewal that was under way took it along
+                    }
+                }
             }
             let sent = Instant::now();
             let Some(takes) = term.attempt(sent) else {
                 break Ended::Expired;
             };
-            let renewal = timeout(takes, self.renew(&term, takes))
+            let text = self.text.borrow().clone();
+            let renewal = timeout(takes, self.renew(&term, takes, &text.text))
                 .await
                 .unwrap_or(Renewal::Failed);
+            // One that failed rests for a moment, however many wait.
+            is_free = matches!(renewal, Renewal::Done(_));
+            if is_free {
+                self.written.send_replace(text.changes);
+            }
             match term.renewed(&self.identity, renewal, sent, Instant::now()) {
                 Ok(()) => {
                     self.hold.send_replace(Some(Hold {
@@ -195,11 +263,16 @@ impl Lease {
             }
             Move::Take { version, epoch } => (Method::PUT, path, epoch, Some(version), "update"),
         };
-        let body = self.body(&self.identity, epoch, version.as_deref(), DURATION);
+        let left = standing
+            .as_ref()
+            .and_then(|object| object.annotation(CLAIMS));
+        let left = left.unwrap_or_default();
+        let body = self.body(&self.identity, epoch, version.as_deref(), DURATION, left);
         let ask = Ask::change(method, path, JSON, body).within(ATTEMPT);
         match self.cluster.call_at_once(ask).await {
             Ok(answer) => {
                 let version = version_of(&answer.body);
+                self.put(left);
                 Ok(Tried::Ours(Term::begin(epoch, version, now)))
             }
             // Somebody was quicker.
@@ -208,11 +281,12 @@ impl Lease {
         }
     }
 
-    async fn renew(&self, term: &Term, takes: Duration) -> Renewal {
+    async fn renew(&self, term: &Term, takes: Duration, text: &str) -> Renewal {
         let Ok(path) = self.path().await else {
             return Renewal::Failed;
         };
-        let body = self.body(&self.identity, term.epoch, Some(&term.version), DURATION);
+        let version = Some(term.version.as_str());
+        let body = self.body(&self.identity, term.epoch, version, DURATION, text);
         let ask = Ask::change(Method::PUT, path.clone(), JSON, body).within(takes);
         match self.cluster.call_at_once(ask).await {
             Ok(answer) => Renewal::Done(version_of(&answer.body)),
@@ -240,7 +314,8 @@ impl Lease {
     /// Gives it back, so that the next one need not wait. Best effort: it expires anyway.
     async fn release(&self, term: &Term) {
         let Ok(path) = self.path().await else { return };
-        let body = self.body("", term.epoch, Some(&term.version), Duration::from_secs(1));
+        let (version, text) = (Some(term.version.as_str()), self.text());
+        let body = self.body("", term.epoch, version, Duration::from_secs(1), &text);
         let ask = Ask::change(Method::PUT, path, JSON, body).within(ATTEMPT);
         match self.cluster.call_at_once(ask).await {
             Ok(_) => tracing::info!(epoch = term.epoch, "lease released"),
@@ -269,7 +344,14 @@ impl Lease {
     }
 
     /// The object as we want it. Its times are for people: nobody here reads them.
-    fn body(&self, holder: &str, epoch: u64, version: Option<&str>, duration: Duration) -> Vec<u8> {
+    fn body(
+        &self,
+        holder: &str,
+        epoch: u64,
+        version: Option<&str>,
+        duration: Duration,
+        text: &str,
+    ) -> Vec<u8> {
         let now = Timestamp::now()
             .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
             .to_string();
@@ -286,6 +368,9 @@ impl Lease {
         });
         if let Some(version) = version {
             body["metadata"]["resourceVersion"] = Value::from(version);
+        }
+        if !text.is_empty() {
+            body["metadata"]["annotations"] = json!({ CLAIMS: text });
         }
         body.to_string().into_bytes()
     }

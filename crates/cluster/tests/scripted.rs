@@ -3,6 +3,8 @@
 
 #[path = "scripted/contact.rs"]
 mod contact;
+#[path = "scripted/lease.rs"]
+mod lease;
 mod server;
 
 use std::time::Duration;

@@ -188,10 +188,14 @@ impl Shared {
             let resource = json!({"resource": "configmaps", "scope": "Namespaced", "verbs": verbs,
                                   "responseKind": {"group": "", "version": "", "kind": "ConfigMap"}});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "freshness": "Current", "resources": [resource]}]});
+            let resource = json!({"resource": "leases", "scope": "Namespaced", "verbs": verbs,
+                                  "responseKind": {"group": "coordination.k8s.io", "version": "v1", "kind": "Lease"}});
+            let leases = json!({"metadata": {"name": "coordination.k8s.io"},
+                                "versions": [{"version": "v1", "freshness": "Current", "resources": [resource]}]});
             let items = if line == "GET /api" {
                 vec![core]
             } else {
-                Vec::new()
+                vec![leases]
             };
             return Reply::json(
                 200,
