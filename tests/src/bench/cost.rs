@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::fleet::PATIENCE;
 use crate::World;
 use crate::audit::{Mark, Request};
 
@@ -60,6 +61,35 @@ pub fn usage(pid: u32) -> Result<Usage> {
         anonymous: kib("RssAnon:"),
         peak: kib("VmHWM:"),
     })
+}
+
+/// How long the daemon writes nothing when it has written all: it notes what it learnt at most ten seconds later.
+const QUIET: Duration = Duration::from_secs(11);
+
+/// Waits for what the daemon writes when nobody waits for it, statuses, records and stored deployments, whatever order
+/// they come in: whoever is measured next has the server for itself, as the daemon had.
+pub async fn all_written(world: &World, mark: Mark, apps: usize) -> Result<()> {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    let written = async {
+        let mut last = (0, Instant::now());
+        loop {
+            tick.tick().await;
+            let requests = world.requests_since(mark).await?;
+            let stored = requests
+                .iter()
+                .filter(|request| request.resource == "bundles");
+            let writes = requests.iter().filter(|request| request.is_write()).count();
+            if writes != last.0 {
+                last = (writes, Instant::now());
+            }
+            if stored.count() >= apps && last.1.elapsed() > QUIET {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, written)
+        .await
+        .context("not every deployment was stored")?
 }
 
 /// A phase that has begun.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::client::{Call, Client};
-use super::cost::{Cost, Phase};
+use super::cost::{Cost, Phase, all_written};
 use super::fleet::{BARE, Fleet, NAMESPACES, OBJECTS, marked, settled};
 use super::report::{Goal, Report};
 use super::watch::Watch;
@@ -38,6 +38,7 @@ pub async fn create(
     let applications: Vec<Call> = (0..fleet.apps)
         .map(|app| Call::create(&Fleet::application(world, app)))
         .collect();
+    let mark = world.mark().await?;
     let phase = Phase::begin(world).await?;
     let begun = Instant::now();
     client.send_all(&applications).await?;
@@ -46,6 +47,7 @@ pub async fn create(
     let cost = phase.end(world).await?;
     settled(world, super::fleet::SET, fleet.apps).await?;
     if measured {
+        all_written(world, mark, fleet.apps).await?;
         bare.push(bare_turn(world, client, fleet.apps, BARE[1], 1, report).await?);
         tell(report, "create", fleet.apps, seconds, &bare, &cost);
         report.fact(
@@ -70,12 +72,14 @@ pub async fn change(
     fleet.commit(world, 2)?;
     say("lockstep changes every object");
     let mut watch = Watch::open(&world.plane.address, &["Application"], &world.apps, "").await?;
+    let mark = world.mark().await?;
     let phase = Phase::begin(world).await?;
     let begun = Instant::now();
     push::ring(world, &fleet.revision).await?;
     let seconds = (fleet.synced(world, &mut watch).await? - begun).as_secs_f64();
     let cost = phase.end(world).await?;
     settled(world, super::fleet::SET, fleet.apps).await?;
+    all_written(world, mark, fleet.apps).await?;
     bare.push(bare_turn(world, client, fleet.apps, BARE[1], 2, report).await?);
     tell(report, "change", fleet.apps, seconds, &bare, &cost);
     Ok(())

@@ -2,20 +2,20 @@
 //! client that sends the same applies, as many at once as the daemon does.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
-use super::cost::Phase;
+use super::cost::{Phase, all_written};
 use super::fleet::PATIENCE;
 use super::push::ring;
 use super::report::{Goal, Report};
 use super::say;
 use super::watch::Watch;
 use crate::World;
-use crate::audit::{Mark, Request};
+use crate::audit::Request;
 
 /// Objects of each shape.
 const MAPS: usize = 1000;
@@ -185,7 +185,7 @@ async fn turn(
         })
         .await?;
     let cost = phase.end(world).await?;
-    all_written(world, mark, round.shape).await?;
+    all_written(world, mark, round.shape.apps).await?;
     let after = round.raw(client, step, RAW[1]).await?;
     report.fact(
         &format!("{shape}.{what}.{}.cost", round.number),
@@ -197,27 +197,6 @@ async fn turn(
         raw: f64::midpoint(before, after),
         requests: count(requests.len()) / count(MAPS),
     })
-}
-
-/// Waits for what the daemon writes when nobody waits for it, statuses, records and stored deployments, the last of all:
-/// the raw client has the server for itself, as the daemon had.
-async fn all_written(world: &World, mark: Mark, shape: &Shape) -> Result<()> {
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    let written = async {
-        loop {
-            tick.tick().await;
-            let requests = world.requests_since(mark).await?;
-            let stored = requests
-                .iter()
-                .filter(|request| request.resource == "bundles");
-            if stored.count() >= shape.apps {
-                return anyhow::Ok(());
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, written)
-        .await
-        .context("not every deployment was stored")?
 }
 
 /// A commit that changes one object asks for nothing of the other 999.
