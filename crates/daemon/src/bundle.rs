@@ -3,14 +3,10 @@
 //! Secrets are not in it: of each only its digest is kept, and going back renders it again and compares.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use lockstep_app::app::AppKey;
 use lockstep_app::v1alpha1::{
     BUNDLE_OF, Bundle, BundleFields, ObjectMeta, OwnerReference, RecordedApp, RecordedObject,
@@ -22,7 +18,7 @@ use lockstep_reconcile::Slot;
 use lockstep_reconcile::view::CommitView;
 use serde_json::Value;
 
-use crate::record;
+use crate::{pack, record};
 
 /// The largest compressed bundle that is kept: an API server takes objects of 1.5 MB, and base64 adds a third.
 const MOST_STORED: usize = 1024 * 1024;
@@ -73,7 +69,8 @@ pub(crate) fn pack(key: &AppKey, uid: &Uid, slot: &Slot) -> Result<Bundle, Unusa
         all.partition(|wanted| kinds::is_secret(&wanted.id.group_kind()));
     let bodies: Vec<&serde_json::Map<String, Value>> =
         plain.iter().map(|wanted| wanted.manifest.body()).collect();
-    let packed = compress(&serde_json::to_vec(&bodies)?)?;
+    let packed = pack::compress(&serde_json::to_vec(&bodies)?)
+        .map_err(|error| Unusable::Packed(error.to_string()))?;
     if packed.len() > MOST_STORED {
         return Err(Unusable::TooLarge {
             bytes: packed.len(),
@@ -134,10 +131,7 @@ pub(crate) fn unpack(live: &Manifest) -> Result<Unpacked, Unusable> {
     let packed = BASE64
         .decode(fields.data.as_bytes())
         .map_err(|error| Unusable::Packed(error.to_string()))?;
-    let mut bytes = Vec::new();
-    GzDecoder::new(packed.as_slice())
-        .take(MOST_UNPACKED)
-        .read_to_end(&mut bytes)
+    let bytes = pack::expand(&packed, MOST_UNPACKED)
         .map_err(|error| Unusable::Packed(error.to_string()))?;
     let values: Vec<Value> = serde_json::from_slice(&bytes)?;
     let manifests: Result<Vec<Manifest>, _> =
@@ -161,14 +155,6 @@ pub(crate) fn unpack(live: &Manifest) -> Result<Unpacked, Unusable> {
             .map(|sealed| (sealed.object.into(), Digest(sealed.digest)))
             .collect(),
     })
-}
-
-fn compress(bytes: &[u8]) -> Result<Vec<u8>, Unusable> {
-    let mut packing = GzEncoder::new(Vec::new(), Compression::default());
-    packing
-        .write_all(bytes)
-        .and_then(|()| packing.finish())
-        .map_err(|error| Unusable::Packed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -243,7 +229,7 @@ mod tests {
         let slot = slot();
         let mut bundle = pack(&key(), &Uid("u".into()), &slot).expect("it is small");
         let zeros = vec![b' '; usize::try_from(MOST_UNPACKED).expect("it fits") + 2];
-        bundle.spec.data = BASE64.encode(compress(&zeros).expect("it packs"));
+        bundle.spec.data = BASE64.encode(pack::compress(&zeros).expect("it packs"));
         assert!(unpack(&stored(&bundle)).is_err());
     }
 }

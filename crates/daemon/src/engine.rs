@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::{Board, Command, RepositoryView};
 use crate::metrics::Metrics;
 
+use act::claim::{Claiming, Together};
 use alarms::Alarms;
 use kinds::Kinds;
 use make::RenderMemo;
@@ -102,6 +103,11 @@ pub(crate) enum News {
     Record {
         key: AppKey,
         result: Result<Option<Box<Manifest>>, Fault>,
+    },
+    /// The claims of several apps were made in one write, or not.
+    Claimed {
+        of: Together,
+        result: Result<(), Fault>,
     },
     Config(Result<Arc<Config>, Fault>),
     /// Work for this app panicked.
@@ -187,6 +193,7 @@ pub(crate) struct Engine {
     /// By remote and target: the newest commit that all its apps were told to look for.
     roused: HashMap<(RemoteUrl, String), Revision>,
 
+    claiming: Claiming,
     turns: Turns,
     wakes: Alarms,
     dirty: BTreeSet<AppKey>,
@@ -265,6 +272,7 @@ impl Engine {
             memos: HashMap::new(),
             looking: HashMap::new(),
             roused: HashMap::new(),
+            claiming: Claiming::default(),
             turns: Turns::default(),
             wakes: Alarms::default(),
             dirty: BTreeSet::new(),
@@ -316,10 +324,12 @@ impl Engine {
                 self.take(news);
             }
             self.fire_wakes();
+            self.make_claims();
             self.poll_remotes();
             if self.board_is_due() {
                 self.publish();
             }
+            self.send_statuses();
             if self.lost.is_some() {
                 break;
             }
@@ -363,12 +373,14 @@ impl Engine {
             }
             News::Published { key, result } => self.published(&key, result),
             News::Record { key, result } => self.record_read(&key, result),
+            News::Claimed { of, result } => self.claimed_together(of, &result),
             News::Config(result) => self.configured(result),
             News::Broke { key, uid } => self.work_broke(&key, &uid),
             News::Lost(what) => self.lost = Some(what),
             News::Served => self.served_changed(),
             News::Leading(leading) => {
                 self.leading = leading;
+                self.take_over_claims();
                 self.poke_all(Look::Source);
             }
         }
@@ -378,6 +390,13 @@ impl Engine {
         // News of an Application that was deleted and made again under the same name is nobody's.
         if self.lives.get(key).is_none_or(|life| life.uid() != uid) {
             return;
+        }
+        if let Event::Claimed {
+            result: Ok(Some(_)),
+            ..
+        } = &event
+        {
+            self.settle_claim(uid);
         }
         let lost = matches!(&event, Event::Claimed { result: Err(fault), .. } if fault.code == "record.lost");
         self.note_bases(key, &event);
@@ -521,9 +540,9 @@ impl Engine {
             .then(|| self.polls.values().min().copied())
             .flatten();
         let news = (self.board_is_stale || !self.dirty.is_empty()).then_some(self.board_due);
-        let told = [self.next_publication(), news].into_iter().flatten().min();
-        let told = told.map(|at| at.max(self.board_due)); // both are told together
-        let next = [wakes, polls, told].into_iter().flatten().min();
+        let told = self.next_publication();
+        let next = [wakes, polls, news, told, self.claims_due()];
+        let next = next.into_iter().flatten().min();
         let Some(next) = next else {
             return Duration::from_hours(1);
         };
@@ -553,7 +572,7 @@ impl Engine {
                 () = tokio::time::sleep_until(deadline) => break,
                 Some(news) = self.inbox.recv() => {
                     self.now = crate::clock::now();
-                    if let News::App { event: Event::Applied { .. } | Event::Claimed { .. } | Event::FrontDone { .. }, .. } = &news {
+                    if let News::Claimed { .. } | News::App { event: Event::Applied { .. } | Event::Claimed { .. } | Event::FrontDone { .. }, .. } = &news {
                         self.leading = false;
                         self.take(news);
                     }

@@ -5,11 +5,13 @@
 
 pub mod board;
 mod bundle;
+mod claims;
 mod clock;
 mod engine;
 mod files;
 pub mod http;
 pub mod metrics;
+mod pack;
 mod record;
 mod reload;
 mod run;

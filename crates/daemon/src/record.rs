@@ -6,7 +6,7 @@ use lockstep_app::AppKey;
 use lockstep_app::app::{Base, Bases};
 use lockstep_app::v1alpha1::{self, ObjectMeta, Record, RecordFields, RecordedApp, RecordedBase};
 use lockstep_manifest::marks::Deletable;
-use lockstep_manifest::{Digest, Manifest, Uid, marks};
+use lockstep_manifest::{Digest, Manifest, ObjectId, Uid, marks};
 use lockstep_plan::Entry;
 use lockstep_reconcile::{Recalled, RecordDraft};
 
@@ -16,7 +16,12 @@ const TOOLING: &str = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
 /// Reads a record. What cannot be read in it is an error: an unknown inventory is not an empty one.
 pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
     let record: Record = serde_json::from_value(live.clone().into_value())?;
-    let record = record.spec;
+    let version = live.resource_version().map(str::to_owned);
+    Ok(recalled(&record.spec, version))
+}
+
+/// What a record says, or a claim, which has no version.
+pub(crate) fn recalled(record: &RecordFields, resource_version: Option<String>) -> Recalled {
     let entries = record.entries.iter().map(|entry| {
         let kept = Entry {
             uid: entry.uid(),
@@ -37,8 +42,9 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
         (entry.id(), kept)
     });
     let entries = entries.collect();
-    Ok(Recalled {
-        resource_version: live.resource_version().map(str::to_owned),
+    let number = |written: i64| u64::try_from(written).unwrap_or(0);
+    Recalled {
+        resource_version,
         revision: record.revision.parse().ok(),
         spec: record.spec.clone(),
         bases: record.bases.iter().filter_map(base).collect(),
@@ -51,7 +57,29 @@ pub(crate) fn recall(live: &Manifest) -> Result<Recalled, serde_json::Error> {
             .map(Digest),
         namespace: record.namespace_metadata.clone(),
         is_lost: false,
-    })
+        order: (number(record.epoch), number(record.serial)),
+        lags: false,
+    }
+}
+
+/// A claim that is made beside the record: the record that names only what it adds.
+pub(crate) fn claim(
+    key: &AppKey,
+    uid: &Uid,
+    draft: &RecordDraft,
+    holder: &str,
+    epoch: u64,
+) -> RecordFields {
+    let added = draft.added.as_ref();
+    let is_new = |id: &ObjectId| added.is_some_and(|added| added.contains(id));
+    RecordFields {
+        entries: entries(draft.entries.iter().filter(|(id, _)| is_new(id))),
+        log: Vec::new(),
+        rollback: None,
+        bundle: String::new(),
+        namespace_metadata: String::new(),
+        ..fields(key, uid, draft, holder, epoch)
+    }
 }
 
 fn deletable(written: &str) -> Option<Deletable> {
@@ -151,52 +179,61 @@ pub(crate) fn write(
             owner_references: Some(vec![owner]).filter(|_| !draft.is_tombstone),
             ..ObjectMeta::default()
         },
-        spec: RecordFields {
-            app: RecordedApp {
-                name: key.name.clone(),
-                uid: uid.0.clone(),
-            },
-            holder: holder.to_owned(),
-            epoch: i64::try_from(epoch).unwrap_or(i64::MAX),
-            plan: draft
-                .plan
-                .clone()
-                .map(|digest| digest.0)
-                .unwrap_or_default(),
-            revision: draft
-                .revision
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            spec: draft.spec.clone(),
-            bases: bases(&draft.bases),
-            entries: draft
-                .entries
-                .iter()
-                .map(|(id, entry)| v1alpha1::Entry {
-                    uid: entry.uid.clone().map(|uid| uid.0),
-                    version: Some(entry.version.clone()).filter(|version| !version.is_empty()),
-                    digest: entry.digest.clone().map(|digest| digest.0),
-                    seen: entry.seen.clone().map(|digest| digest.0),
-                    wave: Some(i64::from(entry.wave)).filter(|wave| *wave != 0),
-                    prune: written_deletable(entry.prune),
-                    delete: written_deletable(entry.delete),
-                    prune_last: entry.prune_last,
-                    hook: entry.is_hook,
-                    by_mark_alone: entry.by_mark_alone,
-                    ..v1alpha1::Entry::of(id)
-                })
-                .collect(),
-            run: draft.run.as_ref().map(deeds::written_run),
-            log: draft.log.iter().map(deeds::written_deed).collect(),
-            rollback: draft.rollback.as_ref().map(deeds::written_rollback),
-            bundle: draft
-                .bundle
-                .clone()
-                .map(|digest| digest.0)
-                .unwrap_or_default(),
-            namespace_metadata: draft.namespace.clone(),
-            tombstone: draft.is_tombstone,
-        },
+        spec: fields(key, uid, draft, holder, epoch),
     }
+}
+
+fn fields(key: &AppKey, uid: &Uid, draft: &RecordDraft, holder: &str, epoch: u64) -> RecordFields {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    RecordFields {
+        app: RecordedApp {
+            name: key.name.clone(),
+            uid: uid.0.clone(),
+        },
+        holder: holder.to_owned(),
+        epoch: number(epoch.max(draft.order.0)),
+        serial: number(draft.order.1),
+        plan: draft
+            .plan
+            .clone()
+            .map(|digest| digest.0)
+            .unwrap_or_default(),
+        revision: draft
+            .revision
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        spec: draft.spec.clone(),
+        bases: bases(&draft.bases),
+        entries: entries(&draft.entries),
+        run: draft.run.as_ref().map(deeds::written_run),
+        log: draft.log.iter().map(deeds::written_deed).collect(),
+        rollback: draft.rollback.as_ref().map(deeds::written_rollback),
+        bundle: draft
+            .bundle
+            .clone()
+            .map(|digest| digest.0)
+            .unwrap_or_default(),
+        namespace_metadata: draft.namespace.clone(),
+        tombstone: draft.is_tombstone,
+    }
+}
+
+fn entries<'a>(
+    entries: impl IntoIterator<Item = (&'a ObjectId, &'a Entry)>,
+) -> Vec<v1alpha1::Entry> {
+    let written = |(id, entry): (&ObjectId, &Entry)| v1alpha1::Entry {
+        uid: entry.uid.clone().map(|uid| uid.0),
+        version: Some(entry.version.clone()).filter(|version| !version.is_empty()),
+        digest: entry.digest.clone().map(|digest| digest.0),
+        seen: entry.seen.clone().map(|digest| digest.0),
+        wave: Some(i64::from(entry.wave)).filter(|wave| *wave != 0),
+        prune: written_deletable(entry.prune),
+        delete: written_deletable(entry.delete),
+        prune_last: entry.prune_last,
+        hook: entry.is_hook,
+        by_mark_alone: entry.by_mark_alone,
+        ..v1alpha1::Entry::of(id)
+    };
+    entries.into_iter().map(written).collect()
 }

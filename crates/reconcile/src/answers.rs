@@ -25,7 +25,7 @@ impl Life {
     pub(crate) fn claimed(
         &mut self,
         turn: u64,
-        result: Result<String, Fault>,
+        result: Result<Option<String>, Fault>,
         world: &World<'_>,
         effects: &mut Vec<Effect>,
     ) {
@@ -38,7 +38,10 @@ impl Life {
         }
         match result {
             Ok(version) => {
-                self.record.resource_version = Some(version);
+                match version {
+                    Some(version) => self.record.resource_version = Some(version),
+                    None => self.record.dirty = true, // it stands beside the record, which is to say it, too
+                }
                 self.record.claimed = true;
                 self.record.retry_at = None;
                 if let (false, Phase::Claiming(plan)) = (is_note, self.phase.clone()) {

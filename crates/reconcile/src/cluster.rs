@@ -179,6 +179,7 @@ impl Life {
     ) {
         // Putting back needs no word in the record, which names the object; making it again does: it gets a new uid.
         let heals_only = made.front.iter().all(|step| step.reason == Reason::Heal);
+        let was_said = !self.record.dirty;
         self.claim_hooks(made);
         for step in made.steps() {
             if let (Action::Apply(wanted), false) = (&step.action, step.reason == Reason::Namespace)
@@ -232,12 +233,24 @@ impl Life {
             self.phase = Phase::Starting; // the answer, or the time, wakes us
             return;
         }
-        let draft = Box::new(self.draft(Some(made), revision));
+        let is_brief = was_said && self.is_brief(made);
+        let added = is_brief.then(|| self.record.unsaid.clone());
+        let mut draft = Box::new(self.draft(Some(made), revision));
+        draft.added = added;
         effects.push(Effect::Claim {
             turn: self.turn,
             draft,
         });
         self.phase = Phase::Claiming(Arc::clone(made));
+    }
+
+    /// Does a claim of it say no more than which objects there may be from now on, and who makes them?
+    fn is_brief(&self, made: &Plan) -> bool {
+        let has_hooks = |run: &Run| !run.at.hooks.is_empty();
+        let is_apply = |step: &Step| matches!(step.action, Action::Apply(_));
+        made.front.iter().all(is_apply)
+            && self.made_again(made).is_empty()
+            && !self.run.as_ref().is_some_and(has_hooks)
     }
 
     /// What the front makes again: whoever finds it under its name and with our mark after a crash may take its uid for
@@ -294,8 +307,11 @@ impl Life {
                 forget_instance(entry);
             }
         }
+        self.record.order.1 += 1;
         RecordDraft {
             previous: self.record.resource_version.clone(),
+            order: self.record.order,
+            added: None,
             plan: made.map(Plan::digest),
             spec: self
                 .enforced

@@ -88,6 +88,35 @@ pub struct Recalled {
     pub namespace: String,
     /// There is none, and the Application's status says that there was one.
     pub is_lost: bool,
+    /// In which epoch it was written, and as the how manieth of the app: of two words about one app the higher one
+    /// counts.
+    pub order: (u64, u64),
+    /// The record lags behind: a claim says more.
+    pub lags: bool,
+}
+
+impl Recalled {
+    /// The record together with a claim that was made beside it: what it says counts until the record is written again.
+    ///
+    /// Shape: a claim names only what the record did not; the record said all the rest when it was made.
+    #[must_use]
+    pub fn with_claim(mut self, claim: Self) -> Self {
+        if claim.order <= self.order {
+            return self;
+        }
+        for (id, entry) in claim.entries {
+            self.entries.entry(id).or_insert(entry);
+        }
+        Self {
+            revision: claim.revision,
+            spec: claim.spec,
+            bases: claim.bases,
+            run: claim.run,
+            order: claim.order,
+            lags: true,
+            ..self
+        }
+    }
 }
 
 /// A sync as the record knows it: enough for another process to go on with it.
@@ -140,6 +169,11 @@ pub enum Until {
 pub struct RecordDraft {
     /// What the record must still be; none creates it.
     pub previous: Option<String>,
+    /// Where this stands among all that was written of the app: the epoch is raised to that of the writer.
+    pub order: (u64, u64),
+    /// The objects that it names and the record does not, where that and the run is all that is new in it: then it may
+    /// be claimed beside the record, see [`Recalled::with_claim`].
+    pub added: Option<BTreeSet<ObjectId>>,
     /// The plan that is carried out.
     pub plan: Option<Digest>,
     /// The revision it leads to.
@@ -252,8 +286,8 @@ pub enum Event {
     Claimed {
         /// Of which turn of the cluster half this is news.
         turn: u64,
-        /// Its new version, or why not.
-        result: Result<String, Fault>,
+        /// Its new version, or why not; none where the claim was made beside the record.
+        result: Result<Option<String>, Fault>,
     },
     /// One step of the front is done.
     Applied {

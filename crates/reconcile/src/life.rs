@@ -120,6 +120,8 @@ pub(crate) struct Approval {
 pub(crate) struct Record {
     pub(crate) known: bool,
     pub(crate) resource_version: Option<String>,
+    /// The highest epoch, and in it the number, that anything of the app was written with.
+    pub(crate) order: (u64, u64),
     pub(crate) revision: Option<Revision>,
     /// Digest of the spec under which that revision was claimed.
     pub(crate) spec: String,

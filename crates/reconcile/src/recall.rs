@@ -22,6 +22,8 @@ impl Life {
         self.record.known = true;
         self.record.claimed = false;
         self.record.resource_version = recalled.resource_version;
+        self.record.dirty |= recalled.lags;
+        self.record.order = self.record.order.max(recalled.order);
         self.record.revision = recalled.revision;
         self.record.spec = recalled.spec;
         self.record.bases = recalled.bases;

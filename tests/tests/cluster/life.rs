@@ -6,3 +6,4 @@ mod kills;
 mod program;
 mod replicas;
 mod restart;
+mod together;

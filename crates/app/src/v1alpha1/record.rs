@@ -37,6 +37,10 @@ pub struct RecordFields {
     pub holder: String,
     /// Raised by one with every change of the holder: what an earlier one still writes is refused.
     pub epoch: i64,
+    /// Raised by one with every claim and every note of this app: what was claimed elsewhere counts while it is above
+    /// this, in the same epoch or a later one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub serial: i64,
     /// The digest of the plan that is being carried out; empty when none is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub plan: String,
@@ -283,6 +287,14 @@ pub struct Entry {
     /// An earlier record was lost, and its mark alone says whose it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_mark_alone: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Entry {

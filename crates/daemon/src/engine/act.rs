@@ -12,7 +12,7 @@ use lockstep_app::lower::{RESOURCES_FINALIZER, is_of_deletion_hooks};
 use lockstep_app::project::Project;
 use lockstep_app::{Blame, Fault};
 use lockstep_cluster::lease::Lease;
-use lockstep_cluster::{ClaimError, Cluster, ClusterError, Extras, WriteError, Written};
+use lockstep_cluster::{Cluster, ClusterError, Extras, WriteError, Written};
 use lockstep_manifest::fields::takeover;
 use lockstep_manifest::write::{Conflicts, Manner, Propagation, Takeover};
 use lockstep_manifest::{Digest, Manifest, ObjectId, Uid, Write, marks};
@@ -21,6 +21,7 @@ use lockstep_plan::{Action, Hook, Leftover, Reason, Seen, Step, Wanted, changes:
 use lockstep_reconcile::{Event, Life, Outcome, RecordDraft};
 use serde_json::Value;
 
+pub(super) mod claim;
 mod clear_away;
 mod foresee;
 mod hand_over;
@@ -75,46 +76,6 @@ impl Known {
 }
 
 impl Engine {
-    pub(super) fn claim(&mut self, key: &AppKey, turn: u64, draft: RecordDraft) {
-        let Some(life) = self.lives.get(key) else {
-            return;
-        };
-        let uid = life.uid().clone();
-        let apps = self.apps.clone();
-        let holder = self.lease.identity().to_owned();
-        let epoch = self.lease.epoch();
-        let lease = Arc::clone(&self.lease);
-        let broke = self.broke(key);
-        let key = key.clone();
-        self.spawn(broke, async move {
-            let result = match epoch.filter(|_| lease.allows(WRITE)) {
-                None => Err(not_ours()),
-                Some(epoch) => {
-                    let record = record::write(&key, &uid, &draft, &holder, epoch);
-                    match apps.claim(&record, draft.previous.as_deref()).await {
-                        Ok(claimed) => Ok(claimed.resource_version),
-                        Err(ClaimError::Lost { object }) => Err(Fault::new(
-                            Blame::Environment,
-                            "record.lost",
-                            format!("{object} was written by somebody else"),
-                        )),
-                        // Whether it was written is not known: it is read again before anything else.
-                        Err(ClaimError::Failed(error)) if error.outcome_unknown() => Err(Fault {
-                            code: "record.lost".to_owned(),
-                            ..error.fault()
-                        }),
-                        Err(ClaimError::Failed(error)) => Err(error.fault()),
-                    }
-                }
-            };
-            vec![News::App {
-                key,
-                uid,
-                event: Event::Claimed { turn, result },
-            }]
-        });
-    }
-
     pub(super) fn apply(&mut self, key: &AppKey, turn: u64, steps: Vec<Step>) {
         let Some(app) = self.names.get(key).cloned() else {
             return;

@@ -137,6 +137,7 @@ impl Engine {
         self.cluster_fault = None;
         self.read.insert(feed.clone());
         self.settle(feed);
+        self.keep_claims();
         if self.read.contains(&Feed::Records) && self.read.contains(&Feed::Applications) {
             self.recall_all();
         }
@@ -310,6 +311,7 @@ impl Engine {
         let Some(life) = self.lives.remove(&key) else {
             return;
         };
+        self.settle_claim(life.uid());
         let ids: Vec<_> = life
             .inventory()
             .entries
@@ -385,14 +387,21 @@ impl Engine {
 
     /// Tells an app what its record says, once.
     pub(super) fn recall(&mut self, key: &AppKey) {
-        if self.lives.get(key).is_none_or(|life| life.is_recalled()) {
-            return;
+        if self.lives.get(key).is_some_and(|life| !life.is_recalled()) {
+            self.recall_anew(key);
         }
+    }
+
+    pub(super) fn recall_anew(&mut self, key: &AppKey) {
+        let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
+            return;
+        };
         let recalled = self.records.get(&key.name).cloned();
         let recalled = recalled.unwrap_or_else(|| Recalled {
             is_lost: self.recorded.contains(key),
             ..Recalled::default()
         });
+        let recalled = self.with_claim(&uid, recalled);
         self.recorded.remove(key);
         let history = self.histories.remove(key).unwrap_or_default();
         self.step(key, Event::Recalled(Box::new(recalled), history));
@@ -417,6 +426,9 @@ impl Engine {
         key: &AppKey,
         result: Result<Option<Box<Manifest>>, Fault>,
     ) {
+        let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
+            return;
+        };
         let recalled = match result {
             Ok(None) => Recalled::default(),
             Ok(Some(live)) => match record::recall(&live) {
@@ -432,6 +444,7 @@ impl Engine {
                 return;
             }
         };
+        let recalled = self.with_claim(&uid, recalled);
         self.step(key, Event::Recalled(Box::new(recalled), Vec::new()));
     }
 

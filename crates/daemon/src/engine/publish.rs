@@ -31,12 +31,14 @@ const RUNNING: Duration = Duration::from_secs(2);
 const NO_HURRY: Duration = Duration::from_secs(10);
 /// An app whose turn to sync has not come has nothing to tell yet, and soon will.
 const QUEUED: Duration = Duration::from_mins(1);
-/// Statuses that are on their way at once. Objects share the API server with them, and matter more.
-const IN_FLIGHT: usize = 16;
+/// Statuses that are on their way at once.
+const IN_FLIGHT: usize = 48;
 /// Of them, those that nobody waits for.
 const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
-/// All of them, while many apps sync or wait to.
-const IN_FLIGHT_IN_A_STORM: usize = 2;
+/// While many apps sync or wait to, objects share the API server with statuses, and matter more: one costs it as much
+/// as three ConfigMaps. A status waits this long for a moment without them; then a few at a time are told all the same.
+const STORM: Duration = Duration::from_secs(5);
+const IN_FLIGHT_IN_A_STORM: usize = 4;
 /// How long saying goodbye may take, all apps together.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -218,9 +220,11 @@ impl Engine {
     /// When the next status is to be told; none while enough of them are on their way.
     pub(super) fn next_publication(&self) -> Option<Timestamp> {
         let calm = !self.turns.is_crowded();
+        let waits = if calm { Duration::ZERO } else { STORM };
         let next = |hurry: bool, told: &Alarms| {
             let has_room = self.sending.has_room(hurry, calm);
-            has_room.then(|| told.next()).flatten()
+            let next = has_room.then(|| told.next()).flatten()?;
+            next.checked_add(waits).ok()
         };
         let next = [next(true, &self.told), next(false, &self.told_at_leisure)];
         next.into_iter().flatten().min()
@@ -240,7 +244,6 @@ impl Engine {
                 changed |= engine.show(&key);
             });
         }
-        self.send_statuses();
         if changed || self.board_is_stale {
             self.board_is_stale = false;
             self.version += 1;
@@ -364,11 +367,13 @@ impl Engine {
         }
     }
 
-    fn send_statuses(&mut self) {
+    pub(super) fn send_statuses(&mut self) {
         if !self.leading {
             return;
         }
-        let (now, calm) = (self.now, !self.turns.is_crowded());
+        let calm = !self.turns.is_crowded();
+        let waits = if calm { Duration::ZERO } else { STORM };
+        let now = self.now.checked_sub(waits).unwrap_or(self.now);
         loop {
             let hurry = [true, false].into_iter().find_map(|hurry| {
                 let told = if hurry {
@@ -485,12 +490,12 @@ impl Engine {
             let (Some(epoch), Some(draft)) = (epoch, life.last_note()) else {
                 continue;
             };
-            let record = record::write(key, life.uid(), &draft, &holder, epoch);
+            let uid = life.uid().clone();
+            let record = record::write(key, &uid, &draft, &holder, epoch);
             let apps = self.apps.clone();
             notes.push(async move {
-                apps.claim(&record, draft.previous.as_deref())
-                    .await
-                    .map(|_| ())
+                let claimed = apps.claim(&record, draft.previous.as_deref()).await;
+                claimed.map(|_| uid)
             });
         }
         for key in keys {
@@ -507,10 +512,14 @@ impl Engine {
             let apps = self.apps.clone();
             sends.push(async move { apps.publish(&key, status, extras).await.map(|_| ()) });
         }
+        let mut said = Vec::new();
         let all = async {
             while let Some(result) = notes.next().await {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "a record could not be brought up to date");
+                match result {
+                    Ok(uid) => said.push(uid),
+                    Err(error) => {
+                        tracing::warn!(%error, "a record could not be brought up to date")
+                    }
                 }
             }
             while let Some(result) = sends.next().await {
@@ -521,6 +530,9 @@ impl Engine {
         };
         if tokio::time::timeout(GOODBYE, all).await.is_err() {
             tracing::warn!("not every status could be published in time");
+        }
+        for uid in said {
+            self.settle_claim(&uid); // the lease, which is given back last, says so
         }
     }
 

@@ -9,8 +9,12 @@ use lockstep_app::app::AppKey;
 /// One commit can concern every app. When all of them begin together, each takes as long as all, they come to the same
 /// kind at the same moment (an API server that is asked for 64 Services at once takes seconds for the last one's
 /// address), and each is told of in between. A few at a time are over within a second each. An app has one write under
-/// way for most of its time, so these keep the client's 64 requests half full.
-const AT_ONCE: usize = 32;
+/// way for most of its time, so these keep the client's 64 requests more than half full.
+const AT_ONCE: usize = 96;
+
+/// As many are called at once: their claims go in one write, and those that were called before keep the server busy
+/// meanwhile.
+pub(super) const TOGETHER: usize = 32;
 
 /// More syncs than that are a storm.
 const CROWD: usize = 8;
@@ -22,6 +26,8 @@ pub(super) struct Turns {
     called: HashSet<AppKey>,
     waiting: VecDeque<AppKey>,
     queued: HashSet<AppKey>,
+    /// How many more are to be called of those that are called together.
+    to_call: usize,
 }
 
 impl Turns {
@@ -47,11 +53,17 @@ impl Turns {
         }
     }
 
-    /// The next one, if there is room for it. It is to be woken.
+    /// The next one, when there is room for all that are called with it. It is to be woken.
     pub(super) fn call(&mut self) -> Option<AppKey> {
-        if !self.has_room() {
+        let room = AT_ONCE.saturating_sub(self.syncing.len() + self.called.len());
+        if self.to_call == 0 && room >= TOGETHER.min(self.waiting.len()) {
+            self.to_call = TOGETHER;
+        }
+        self.to_call = self.to_call.min(room).min(self.waiting.len());
+        if self.to_call == 0 {
             return None;
         }
+        self.to_call -= 1;
         let next = self.waiting.pop_front()?;
         self.queued.remove(&next);
         self.called.insert(next.clone());
@@ -92,48 +104,70 @@ mod tests {
         }
     }
 
-    /// As many as may sync at once do, and one more waits.
-    fn full() -> Turns {
+    /// As many as may sync at once do, and so many more wait.
+    fn full(more: usize) -> Turns {
         let mut turns = Turns::default();
         for number in 0..AT_ONCE {
             assert!(turns.may_begin(&key(number)));
             turns.note(&key(number), true);
         }
-        assert!(!turns.may_begin(&key(AT_ONCE)));
-        turns.queue(&key(AT_ONCE));
+        for number in 0..more {
+            assert!(!turns.may_begin(&key(AT_ONCE + number)));
+            turns.queue(&key(AT_ONCE + number));
+        }
         turns
+    }
+
+    fn called(turns: &mut Turns) -> Vec<AppKey> {
+        std::iter::from_fn(|| turns.call()).collect()
     }
 
     #[test]
     fn the_first_that_waits_is_called_when_a_sync_ends_and_nobody_takes_its_place() {
-        let mut turns = full();
-        turns.queue(&key(AT_ONCE + 1));
+        let mut turns = full(1);
         turns.queue(&key(AT_ONCE));
         assert_eq!(turns.call(), None);
         turns.note(&key(0), false);
         assert!(!turns.may_begin(&key(0)), "it would jump the queue");
-        assert_eq!(turns.call(), Some(key(AT_ONCE)));
+        assert_eq!(called(&mut turns), [key(AT_ONCE)]);
         assert!(!turns.may_begin(&key(0)));
         assert!(turns.may_begin(&key(AT_ONCE)));
+        turns.queue(&key(AT_ONCE + 1));
         assert_eq!(turns.call(), None);
         turns.note(&key(AT_ONCE), true);
         turns.note(&key(1), false);
-        assert_eq!(turns.call(), Some(key(AT_ONCE + 1)));
+        assert_eq!(called(&mut turns), [key(AT_ONCE + 1)]);
+    }
+
+    #[test]
+    fn where_many_wait_they_are_called_together() {
+        let mut turns = full(TOGETHER + 1);
+        for number in 0..TOGETHER {
+            assert_eq!(turns.call(), None, "there is room for {number}");
+            turns.note(&key(number), false);
+        }
+        let first: Vec<AppKey> = (0..TOGETHER).map(|number| key(AT_ONCE + number)).collect();
+        assert_eq!(called(&mut turns), first);
+        // The last one waits for no others.
+        turns.note(&first[0], true);
+        turns.note(&first[0], false);
+        assert_eq!(called(&mut turns), [key(AT_ONCE + TOGETHER)]);
     }
 
     #[test]
     fn one_that_was_called_and_has_nothing_to_do_gives_its_turn_to_the_next() {
-        let mut turns = full();
-        turns.queue(&key(AT_ONCE + 1));
+        let mut turns = full(1);
         turns.note(&key(0), false);
         assert_eq!(turns.call(), Some(key(AT_ONCE)));
+        turns.queue(&key(AT_ONCE + 1));
+        assert_eq!(turns.call(), None);
         turns.note(&key(AT_ONCE), false);
         assert_eq!(turns.call(), Some(key(AT_ONCE + 1)));
     }
 
     #[test]
     fn an_app_that_is_no_more_neither_waits_nor_takes_room() {
-        let mut turns = full();
+        let mut turns = full(1);
         turns.forget(&key(AT_ONCE));
         turns.forget(&key(0));
         assert_eq!(turns.call(), None);

@@ -39,6 +39,8 @@ struct Interleaving {
     records: Vec<bool>,
     /// Are deletions slow?
     finalizers: bool,
+    /// Are claims made beside the record?
+    beside: bool,
 }
 
 fn interleaving() -> impl Strategy<Value = Interleaving> {
@@ -46,19 +48,24 @@ fn interleaving() -> impl Strategy<Value = Interleaving> {
     let acts = [turns(), turns(), turns(), turns(), turns()];
     let kills = prop::collection::vec(turns(), 0..6);
     let records = prop::collection::vec(any::<bool>(), 0..2);
-    let all = (any::<u64>(), acts, kills, records, any::<bool>());
-    all.prop_map(|(seed, acts, kills, records, finalizers)| Interleaving {
-        seed,
-        acts,
-        kills,
-        records,
-        finalizers,
-    })
+    let flags = (any::<bool>(), any::<bool>());
+    let all = (any::<u64>(), acts, kills, records, flags);
+    all.prop_map(
+        |(seed, acts, kills, records, (finalizers, beside))| Interleaving {
+            seed,
+            acts,
+            kills,
+            records,
+            finalizers,
+            beside,
+        },
+    )
 }
 
 /// The world of an interleaving, with the app that is going to be killed in it.
 fn begin(how: &Interleaving) -> (World, AppKey) {
     let mut world = World::new(how.seed);
+    world.beside = if how.beside { 3 } else { 0 };
     world.kills.extend(&how.kills);
     world.record_faults.extend(&how.records);
     world.server.finalizers = how.finalizers;
@@ -181,6 +188,7 @@ fn an_earlier_hook_that_is_going_is_not_deleted_again_by_the_next_process() {
         kills: vec![57],
         records: Vec::new(),
         finalizers: true,
+        beside: false,
     };
     let (mut world, shop) = begin(&how);
     let git = tell(&mut world, &shop, &how);
@@ -202,6 +210,7 @@ fn a_hook_that_is_made_while_its_app_begins_to_leave_is_not_forgotten() {
         kills: vec![7, 19, 1, 1, 18],
         records: Vec::new(),
         finalizers: true,
+        beside: false,
     };
     let (mut world, shop) = begin(&how);
     tell(&mut world, &shop, &how);

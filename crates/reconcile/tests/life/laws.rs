@@ -245,6 +245,7 @@ proptest! {
         seed in any::<u64>(), story in story(), bits in prop::collection::vec(any::<bool>(), SIZE),
     ) {
         let mut world = World::new(seed);
+        world.beside = if seed % 2 == 0 { 3 } else { 0 };
         let shop = key("shop");
         world.push(&shop, chosen(&[true; SIZE], 0));
         world.specify(app("shop"));
@@ -278,6 +279,7 @@ proptest! {
         seed in any::<u64>(), story in story(), meanwhile in story(),
     ) {
         let mut world = World::new(seed);
+        world.beside = if seed % 2 == 0 { 3 } else { 0 };
         let shop = key("shop");
         world.push(&shop, chosen(&[true; SIZE], 0));
         world.specify(app("shop"));
@@ -296,6 +298,7 @@ proptest! {
         seed in any::<u64>(), story in story(),
     ) {
         let mut world = World::new(seed);
+        world.beside = if seed % 2 == 0 { 3 } else { 0 };
         let shop = key("shop");
         let mut held = app("shop");
         held.policy.new_commit = NewCommitPolicy::Approve;
@@ -342,6 +345,7 @@ proptest! {
         seed in any::<u64>(), turns in 0..200_usize, kills in prop::collection::vec(0..60_usize, 0..4),
     ) {
         let mut world = World::new(seed);
+        world.beside = if seed % 2 == 0 { 3 } else { 0 };
         let (shop, till) = (key("shop"), key("till"));
         world.push(&shop, vec![config_map("shop/a", "shop"), config_map("shop/s", "shop")]);
         world.push(&till, vec![config_map("shop/b", "till"), config_map("shop/s", "till")]);

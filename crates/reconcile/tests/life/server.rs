@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lockstep_app::app::AppKey;
 use lockstep_manifest::fields::MANAGER;
 use lockstep_manifest::{GroupKind, Manifest, ObjectId, Uid, marks, pointer};
-use lockstep_reconcile::RecordDraft;
+use lockstep_reconcile::{Recalled, RecordDraft};
 use serde_json::{Map, Value, json};
 
 /// Something that a watch says.
@@ -40,6 +40,8 @@ pub(crate) struct Stored {
 pub(crate) struct Server {
     pub(crate) objects: BTreeMap<ObjectId, Stored>,
     pub(crate) records: BTreeMap<AppKey, (u64, RecordDraft)>,
+    /// What was last claimed of each app beside its record; none is ever taken away.
+    pub(crate) claims: BTreeMap<AppKey, RecordDraft>,
     /// What every watch has to say and has not said yet.
     pub(crate) events: Vec<(GroupKind, Said)>,
     /// Whatever is made has somebody's finalizer, who lets go of it some time after its deletion.
@@ -246,6 +248,42 @@ impl Server {
         self.records
             .insert(key.clone(), (self.version, draft.clone()));
         Ok(self.version.to_string())
+    }
+
+    /// A claim beside the record, which is not looked at: it says what it adds, and nothing else.
+    pub(crate) fn claim_beside(&mut self, key: &AppKey, draft: &RecordDraft) {
+        let mut claim = draft.clone();
+        let added = claim.added.take().unwrap_or_default();
+        claim.entries.retain(|id, _| added.contains(id));
+        (claim.log, claim.rollback, claim.bundle) = (Vec::new(), None, None);
+        claim.namespace = String::new();
+        self.claims.insert(key.clone(), claim);
+    }
+
+    /// What is written down of an app.
+    pub(crate) fn recall(&self, key: &AppKey) -> Recalled {
+        let recalled = |draft: &RecordDraft, version: Option<String>| Recalled {
+            resource_version: version,
+            revision: draft.revision.clone(),
+            spec: draft.spec.clone(),
+            bases: draft.bases.clone(),
+            entries: draft.entries.clone(),
+            run: draft.run.clone(),
+            log: draft.log.clone(),
+            rollback: draft.rollback.clone(),
+            bundle: draft.bundle.clone(),
+            namespace: draft.namespace.clone(),
+            is_lost: false,
+            order: draft.order,
+            lags: false,
+        };
+        let record = self.records.get(key);
+        let record = record.map(|(version, draft)| recalled(draft, Some(version.to_string())));
+        let record = record.unwrap_or_default();
+        match self.claims.get(key) {
+            Some(claim) => record.with_claim(recalled(claim, None)),
+            None => record,
+        }
     }
 
     /// The objects that carry this app's mark.

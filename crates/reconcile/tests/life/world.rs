@@ -12,7 +12,7 @@ use lockstep_app::{Blame, Fault};
 use lockstep_manifest::{Digest, GroupKind, Manifest, ObjectId, Uid};
 use lockstep_plan::{Desired, KindView, Step};
 use lockstep_reconcile::view::{AppView, HistoryView};
-use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused, Recalled};
+use lockstep_reconcile::{Effect, Event, Life, Look, Order, OrderRefused};
 
 use crate::server::{Said, Server};
 
@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) refuses: BTreeMap<ObjectId, Blame>,
     /// What happens to the next record writes: true is written all the same, and not answered.
     pub(crate) record_faults: VecDeque<bool>,
+    /// How many of four claims are made beside the record, where that may be.
+    pub(crate) beside: usize,
     /// When the process is killed: after so many turns, each counted from the kill before.
     pub(crate) kills: VecDeque<usize>,
     /// Which hook was made in which run and phase.
@@ -123,6 +125,7 @@ impl World {
             never_ready: BTreeSet::new(),
             refuses: BTreeMap::new(),
             record_faults: VecDeque::new(),
+            beside: 0,
             kills: VecDeque::new(),
             ran: BTreeSet::new(),
             deleted: BTreeSet::new(),
@@ -235,23 +238,7 @@ impl World {
             .get(key)
             .map(|actor| actor.history.clone())
             .unwrap_or_default();
-        let recalled =
-            self.server
-                .records
-                .get(key)
-                .map_or_else(Recalled::default, |(version, draft)| Recalled {
-                    resource_version: Some(version.to_string()),
-                    revision: draft.revision.clone(),
-                    spec: draft.spec.clone(),
-                    bases: draft.bases.clone(),
-                    entries: draft.entries.clone(),
-                    run: draft.run.clone(),
-                    log: draft.log.clone(),
-                    rollback: draft.rollback.clone(),
-                    bundle: draft.bundle.clone(),
-                    namespace: draft.namespace.clone(),
-                    is_lost: false,
-                });
+        let recalled = self.server.recall(key);
         self.task([Item::Tell(
             key.clone(),
             Event::Recalled(Box::new(recalled), history),
@@ -411,7 +398,15 @@ impl World {
             Item::Guard(key, finalizers) => self.guard(&key, finalizers),
             Item::Claim(key, turn, draft) => {
                 let fault = self.record_faults.pop_front();
-                let written = (fault != Some(false)).then(|| self.server.claim(&key, &draft));
+                let is_beside =
+                    self.beside > 0 && draft.added.is_some() && self.pick(4) < self.beside;
+                let written = (fault != Some(false)).then(|| {
+                    if is_beside {
+                        self.server.claim_beside(&key, &draft);
+                        return Ok(None);
+                    }
+                    self.server.claim(&key, &draft).map(Some)
+                });
                 let lost = |text: &str| Fault::new(Blame::Environment, "record.lost", text);
                 let result = match (fault, written) {
                     (Some(false), _) => Err(Fault::new(
@@ -529,13 +524,9 @@ impl World {
     /// What must hold at every moment: the record names everything that carries the app's mark.
     fn check(&self) {
         for key in self.apps.keys() {
-            let record = self
-                .server
-                .records
-                .get(key)
-                .map(|(_, draft)| &draft.entries);
+            let record = self.server.recall(key);
             for id in self.server.marked(key) {
-                let is_on_record = record.is_some_and(|entries| entries.contains_key(&id));
+                let is_on_record = record.entries.contains_key(&id);
                 let is_let_go = self.actors.iter().any(|(other, actor)| {
                     other != key && actor.desired.as_ref().is_some_and(|d| d.get(&id).is_some())
                 });

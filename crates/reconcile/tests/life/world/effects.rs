@@ -200,11 +200,8 @@ impl World {
             key.name
         );
         let enforced = life.enforced().map(|slot| slot.commit.revision.clone());
-        let record = self.server.records.get(key).map(|(_, draft)| draft.clone());
+        let record = self.server.recall(key);
         for step in &steps {
-            let record = record
-                .as_ref()
-                .unwrap_or_else(|| panic!("{step} comes before any claim"));
             let entry = record.entries.get(&step.id);
             match &step.action {
                 Action::Apply(_) if step.reason == Reason::Namespace => {}
@@ -265,7 +262,7 @@ impl World {
         ));
         let stale = Event::Claimed {
             turn: turn.saturating_sub(1).max(1),
-            result: Ok("1".to_owned()),
+            result: Ok(Some("1".to_owned())),
         };
         if turn > 1 {
             self.old_news.push((key.clone(), stale));
