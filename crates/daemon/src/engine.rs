@@ -170,7 +170,8 @@ pub(crate) struct Engine {
     names: BTreeMap<AppKey, App>,
     by_set: HashMap<String, AppKey>,
     strays: Strays,
-    records: BTreeMap<String, Recalled>,
+    /// What stands in each record; none where its app has taken that in, and would know more.
+    records: BTreeMap<String, Option<Box<Recalled>>>,
     projects: BTreeMap<String, Arc<Project>>,
     bad_projects: BTreeMap<String, Fault>,
     secrets: BTreeMap<String, Sensitive<Manifest>>,
@@ -380,7 +381,9 @@ impl Engine {
             News::Served => self.served_changed(),
             News::Leading(leading) => {
                 self.leading = leading;
-                self.take_over_claims();
+                if leading {
+                    self.take_over_claims();
+                }
                 self.poke_all(Look::Source);
             }
         }

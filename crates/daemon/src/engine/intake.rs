@@ -366,9 +366,19 @@ impl Engine {
     }
 
     fn record(&mut self, name: &str, object: &Manifest) {
+        let key = AppKey {
+            namespace: self.config.namespace.clone(),
+            name: name.to_owned(),
+        };
+        let known = self.lives.get(&key);
+        if self.leading && known.is_some_and(|life| life.is_recalled()) {
+            self.records.insert(name.to_owned(), None);
+            return;
+        }
         match record::recall(object) {
             Ok(recalled) => {
-                self.records.insert(name.to_owned(), recalled);
+                self.records
+                    .insert(name.to_owned(), Some(Box::new(recalled)));
             }
             Err(error) => {
                 // An inventory that cannot be read is unknown: the app stays unlooked-at rather than empty-handed.
@@ -396,12 +406,20 @@ impl Engine {
         let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
             return;
         };
-        let recalled = self.records.get(&key.name).cloned();
-        let recalled = recalled.unwrap_or_else(|| Recalled {
-            is_lost: self.recorded.contains(key),
-            ..Recalled::default()
-        });
-        let recalled = self.with_claim(&uid, recalled);
+        let recalled = match self.records.get_mut(&key.name) {
+            // Who stands by is told again by whoever led.
+            Some(record) if !self.leading => record.clone(),
+            Some(record) => record.take(),
+            None => Some(Box::new(Recalled {
+                is_lost: self.recorded.contains(key),
+                ..Recalled::default()
+            })),
+        };
+        let Some(recalled) = recalled else {
+            self.read_record(key);
+            return;
+        };
+        let recalled = self.with_claim(&uid, *recalled);
         self.recorded.remove(key);
         let history = self.histories.remove(key).unwrap_or_default();
         self.step(key, Event::Recalled(Box::new(recalled), history));

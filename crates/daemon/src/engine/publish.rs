@@ -464,8 +464,10 @@ impl Engine {
                 publication.hurry |= sent.hurry;
             }
         }
-        self.dirty.insert(key.clone()); // what came meanwhile is told now, what failed again
-        self.views_again(key);
+        // What came meanwhile was compared with what stood there before; what failed is told again.
+        if publication.due.is_some() {
+            self.views_again(key);
+        }
         self.note_due(key);
     }
 
@@ -518,7 +520,7 @@ impl Engine {
                 match result {
                     Ok(uid) => said.push(uid),
                     Err(error) => {
-                        tracing::warn!(%error, "a record could not be brought up to date")
+                        tracing::warn!(%error, "a record could not be brought up to date");
                     }
                 }
             }

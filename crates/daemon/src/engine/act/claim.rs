@@ -205,6 +205,12 @@ impl Engine {
         for key in told {
             self.recall_anew(&key);
         }
+        // From now on each app knows better than its record.
+        for life in self.lives.values().filter(|life| life.is_recalled()) {
+            if let Some(record) = self.records.get_mut(&life.key().name) {
+                *record = None;
+            }
+        }
     }
 
     /// Of Applications that are gone no claim counts.
