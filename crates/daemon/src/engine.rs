@@ -6,6 +6,7 @@
 mod act;
 mod alarms;
 mod contain;
+mod goodbye;
 mod intake;
 mod kinds;
 mod look;
@@ -14,6 +15,7 @@ mod orders;
 mod others;
 mod past;
 mod publish;
+mod recall;
 mod strays;
 #[cfg(test)]
 mod tests;
@@ -564,27 +566,6 @@ impl Engine {
             self.wakes.clear(&key);
             self.step(&key, Event::Tick);
         }
-    }
-
-    async fn finish(&mut self) {
-        // What is claimed or being written ends by itself within its own deadlines; the rest is dropped.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        while !self.work.is_empty() {
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep_until(deadline) => break,
-                Some(news) = self.inbox.recv() => {
-                    self.now = crate::clock::now();
-                    if let News::Claimed { .. } | News::App { event: Event::Applied { .. } | Event::Claimed { .. } | Event::FrontDone { .. }, .. } = &news {
-                        self.leading = false;
-                        self.take(news);
-                    }
-                }
-                _ = self.work.join_next() => {}
-            }
-        }
-        self.leading = false;
-        self.say_goodbye().await;
     }
 
     fn project_of(&self, app: &App) -> Result<Arc<Project>, Fault> {

@@ -13,10 +13,10 @@ use lockstep_app::{Blame, Fault, lower};
 use lockstep_cluster::Seen as Watched;
 use lockstep_manifest::{Digest, Gvk, Manifest, Sensitive};
 use lockstep_reconcile::view::{CommitView, HistoryView};
-use lockstep_reconcile::{Event, Life, Look, Recalled};
+use lockstep_reconcile::{Event, Life, Look};
 use serde_json::Value;
 
-use super::{Engine, Feed, News};
+use super::{Engine, Feed};
 use crate::record;
 
 impl Engine {
@@ -363,107 +363,6 @@ impl Engine {
                 self.bad_projects.insert(name.to_owned(), fault);
             }
         }
-    }
-
-    fn record(&mut self, name: &str, object: &Manifest) {
-        let key = AppKey {
-            namespace: self.config.namespace.clone(),
-            name: name.to_owned(),
-        };
-        let known = self.lives.get(&key);
-        if self.leading && known.is_some_and(|life| life.is_recalled()) {
-            self.records.insert(name.to_owned(), None);
-            return;
-        }
-        match record::recall(object) {
-            Ok(recalled) => {
-                self.records
-                    .insert(name.to_owned(), Some(Box::new(recalled)));
-            }
-            Err(error) => {
-                // An inventory that cannot be read is unknown: the app stays unlooked-at rather than empty-handed.
-                tracing::error!(record = name, %error, "a record cannot be read");
-                self.records.remove(name);
-            }
-        }
-    }
-
-    fn recall_all(&mut self) {
-        let keys: Vec<AppKey> = self.lives.keys().cloned().collect();
-        for key in keys {
-            self.recall(&key);
-        }
-    }
-
-    /// Tells an app what its record says, once.
-    pub(super) fn recall(&mut self, key: &AppKey) {
-        if self.lives.get(key).is_some_and(|life| !life.is_recalled()) {
-            self.recall_anew(key);
-        }
-    }
-
-    pub(super) fn recall_anew(&mut self, key: &AppKey) {
-        let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
-            return;
-        };
-        let recalled = match self.records.get_mut(&key.name) {
-            // Who stands by is told again by whoever led.
-            Some(record) if !self.leading => record.clone(),
-            Some(record) => record.take(),
-            None => Some(Box::new(Recalled {
-                is_lost: self.recorded.contains(key),
-                ..Recalled::default()
-            })),
-        };
-        let Some(recalled) = recalled else {
-            self.read_record(key);
-            return;
-        };
-        let recalled = self.with_claim(&uid, *recalled);
-        self.recorded.remove(key);
-        let history = self.histories.remove(key).unwrap_or_default();
-        self.step(key, Event::Recalled(Box::new(recalled), history));
-    }
-
-    /// Somebody else wrote the record: reads it again.
-    pub(super) fn read_record(&mut self, key: &AppKey) {
-        let apps = self.apps.clone();
-        let broke = self.broke(key);
-        let key = key.clone();
-        self.spawn(broke, async move {
-            let result = apps.record(&key.name).await.map_err(|error| error.fault());
-            vec![News::Record {
-                key,
-                result: result.map(|found| found.map(Box::new)),
-            }]
-        });
-    }
-
-    pub(super) fn record_read(
-        &mut self,
-        key: &AppKey,
-        result: Result<Option<Box<Manifest>>, Fault>,
-    ) {
-        let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
-            return;
-        };
-        let recalled = match result {
-            Ok(None) => Recalled::default(),
-            Ok(Some(live)) => match record::recall(&live) {
-                Ok(recalled) => recalled,
-                Err(error) => {
-                    tracing::error!(app = %key, %error, "a record cannot be read");
-                    return;
-                }
-            },
-            Err(fault) => {
-                tracing::warn!(app = %key, error = %fault, "a record could not be read again");
-                self.read_record(key);
-                return;
-            }
-        };
-        let recalled = self.with_claim(&uid, recalled);
-        self.step(key, Event::Recalled(Box::new(recalled), Vec::new()));
     }
 
     pub(super) fn configured(&mut self, result: Result<Arc<lockstep_app::config::Config>, Fault>) {

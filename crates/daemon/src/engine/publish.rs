@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use lockstep_app::Fault;
 use lockstep_app::app::AppKey;
@@ -18,7 +16,6 @@ use super::alarms::Alarms;
 use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, contain, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
-use crate::record;
 
 /// A sync that is over, and healthy, is told almost at once; the wait lets what comes with it come along.
 const OVER: Duration = Duration::from_millis(50);
@@ -39,8 +36,6 @@ const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
 /// as three ConfigMaps. A status waits this long for a moment without them; then a few at a time are told all the same.
 const STORM: Duration = Duration::from_secs(5);
 const IN_FLIGHT_IN_A_STORM: usize = 4;
-/// How long saying goodbye may take, all apps together.
-const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What the cluster was told of one app, and what it is to be told.
 #[derive(Debug, Default)]
@@ -112,7 +107,7 @@ impl Publication {
         Some(self.rest_until.map_or(due, |rest| due.max(rest)))
     }
 
-    fn want(&mut self, view: &AppView, now: Timestamp) {
+    pub(super) fn want(&mut self, view: &AppView, now: Timestamp) {
         let nothing_known = view
             .why
             .as_ref()
@@ -402,7 +397,7 @@ impl Engine {
         }
     }
 
-    fn take_publication(&mut self, key: &AppKey) -> Option<(Value, Extras)> {
+    pub(super) fn take_publication(&mut self, key: &AppKey) -> Option<(Value, Extras)> {
         let uid = self.lives.get(key)?.uid().clone();
         let publication = self.publications.get_mut(key)?;
         publication.due = None;
@@ -478,63 +473,6 @@ impl Engine {
             && let Some(view) = self.views.get(at)
         {
             publication.want(view, self.now);
-        }
-    }
-
-    /// Tells what is still untold, before the process ends.
-    pub(super) async fn say_goodbye(&mut self) {
-        let keys: Vec<AppKey> = self.publications.keys().cloned().collect();
-        let mut sends = FuturesUnordered::new();
-        let mut notes = FuturesUnordered::new();
-        let holder = self.lease.identity().to_owned();
-        let epoch = self.lease.epoch();
-        for (key, life) in &mut self.lives {
-            let (Some(epoch), Some(draft)) = (epoch, life.last_note()) else {
-                continue;
-            };
-            let uid = life.uid().clone();
-            let record = record::write(key, &uid, &draft, &holder, epoch);
-            let apps = self.apps.clone();
-            notes.push(async move {
-                let claimed = apps.claim(&record, draft.previous.as_deref()).await;
-                claimed.map(|_| uid)
-            });
-        }
-        for key in keys {
-            let Some(life) = self.lives.get_mut(&key) else {
-                continue;
-            };
-            let view = life.view(self.now);
-            if let Some(publication) = self.publications.get_mut(&key) {
-                publication.want(&view, self.now);
-            }
-            let Some((status, extras)) = self.take_publication(&key) else {
-                continue;
-            };
-            let apps = self.apps.clone();
-            sends.push(async move { apps.publish(&key, status, extras).await.map(|_| ()) });
-        }
-        let mut said = Vec::new();
-        let all = async {
-            while let Some(result) = notes.next().await {
-                match result {
-                    Ok(uid) => said.push(uid),
-                    Err(error) => {
-                        tracing::warn!(%error, "a record could not be brought up to date");
-                    }
-                }
-            }
-            while let Some(result) = sends.next().await {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "status not published");
-                }
-            }
-        };
-        if tokio::time::timeout(GOODBYE, all).await.is_err() {
-            tracing::warn!("not every status could be published in time");
-        }
-        for uid in said {
-            self.settle_claim(&uid); // the lease, which is given back last, says so
         }
     }
 

@@ -1,6 +1,7 @@
 //! Claiming: what is about to be touched is written down first, in the app's record. When many apps begin together,
 //! their claims go in one write, beside our name in the Lease, and their records say the same some seconds later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use lockstep_app::v1alpha1::RecordFields;
 use lockstep_app::{Blame, Fault};
 use lockstep_cluster::ClaimError;
 use lockstep_manifest::Uid;
-use lockstep_reconcile::{Event, Recalled, RecordDraft};
+use lockstep_reconcile::{Event, RecordDraft};
 
 use super::{WRITE, not_ours};
 use crate::claims::Claims;
@@ -43,7 +44,8 @@ pub(in crate::engine) struct Claiming {
     /// When the first of them came.
     since: Option<Timestamp>,
     is_under_way: bool,
-    made: Claims,
+    /// Those that the records do not say yet.
+    pub(in crate::engine) made: Claims,
 }
 
 impl Engine {
@@ -96,7 +98,7 @@ impl Engine {
 
     /// Claims in one write. False: there is no room for it, or the lease is not ours.
     fn claim_together(&mut self, waiting: &[Waiting]) -> bool {
-        let lease = std::sync::Arc::clone(&self.lease);
+        let lease = Arc::clone(&self.lease);
         let Some(epoch) = lease.epoch().filter(|_| lease.allows(WRITE)) else {
             return false;
         };
@@ -149,7 +151,7 @@ impl Engine {
         let apps = self.apps.clone();
         let holder = self.lease.identity().to_owned();
         let epoch = self.lease.epoch();
-        let lease = std::sync::Arc::clone(&self.lease);
+        let lease = Arc::clone(&self.lease);
         let broke = self.broke(&key);
         self.spawn(broke, async move {
             let result = match epoch.filter(|_| lease.allows(WRITE)) {
@@ -184,52 +186,6 @@ impl Engine {
     pub(in crate::engine) fn settle_claim(&mut self, uid: &Uid) {
         if self.claiming.made.settle(uid) {
             self.lease.put(&self.claiming.made.text());
-        }
-    }
-
-    /// The lease is ours: what its holder before us claimed and did not come to write down is now for us to know.
-    pub(in crate::engine) fn take_over_claims(&mut self) {
-        let (made, faults) = Claims::read(&self.lease.text());
-        for fault in faults {
-            // The marks on the objects say the same; the next sync of each app finds them by their names.
-            tracing::error!(%fault, "claims of the lease's last holder cannot be read");
-        }
-        self.claiming.made = made;
-        self.keep_claims();
-        let told: Vec<AppKey> = self
-            .lives
-            .values()
-            .filter(|life| life.is_recalled() && self.claiming.made.of(life.uid()).is_some())
-            .map(|life| life.key().clone())
-            .collect();
-        for key in told {
-            self.recall_anew(&key);
-        }
-        // From now on each app knows better than its record.
-        for life in self.lives.values().filter(|life| life.is_recalled()) {
-            if let Some(record) = self.records.get_mut(&life.key().name) {
-                *record = None;
-            }
-        }
-    }
-
-    /// Of Applications that are gone no claim counts.
-    pub(in crate::engine) fn keep_claims(&mut self) {
-        if !self.read.contains(&crate::engine::Feed::Applications) {
-            return;
-        }
-        let lives = self.lives.values();
-        let alive: std::collections::HashSet<&Uid> = lives.map(|life| life.uid()).collect();
-        if self.claiming.made.keep(|uid| alive.contains(uid)) {
-            self.lease.put(&self.claiming.made.text());
-        }
-    }
-
-    /// A record, with what was claimed beside it.
-    pub(in crate::engine) fn with_claim(&self, uid: &Uid, record: Recalled) -> Recalled {
-        match self.claiming.made.of(uid) {
-            Some(claim) => record.with_claim(record::recalled(&claim, None)),
-            None => record,
         }
     }
 }

@@ -418,6 +418,10 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "lease.lost",
         "This replica does not hold the lease, so it writes nothing.",
     ),
+    (
+        "lease.not_written",
+        "What several apps were about to touch could not be written into the lease, so nothing was touched; each claims again.",
+    ),
     ("app.not_found", "No app has that name in that environment."),
     ("app.gone", "The app’s Application was deleted."),
     (
