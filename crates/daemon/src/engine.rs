@@ -169,7 +169,7 @@ pub(crate) struct Engine {
     /// Boxed, since a life is taken out and put back for every piece of news.
     lives: BTreeMap<AppKey, Box<Life>>,
     written: BTreeMap<AppKey, Arc<Manifest>>,
-    names: BTreeMap<AppKey, App>,
+    names: BTreeMap<AppKey, Arc<App>>,
     by_set: HashMap<String, AppKey>,
     strays: Strays,
     /// What stands in each record; none where its app has taken that in, and would know more.

@@ -97,7 +97,7 @@ impl Engine {
             lease: Arc::clone(&self.lease),
             project: self.project_of(&app),
             set: Self::set_of(key),
-            app: Arc::new(app),
+            app,
             before,
             known,
         });

@@ -246,9 +246,9 @@ impl Engine {
         let event = match lowered {
             Ok(app) => {
                 self.polls_are_stale = true;
-                let app = self.named(app);
-                self.names.insert(key.clone(), app.clone());
-                Event::Specified(Arc::new(app))
+                let app = Arc::new(self.named(app));
+                self.names.insert(key.clone(), Arc::clone(&app));
+                Event::Specified(app)
             }
             Err(errors) => {
                 let faults = errors.iter().map(|error| {
@@ -284,8 +284,8 @@ impl Engine {
             if let Some(known) = self.names.get_mut(&other)
                 && known.name != other.name
             {
-                known.name.clone_from(&other.name);
-                let event = Event::Specified(Arc::new(known.clone()));
+                Arc::make_mut(known).name.clone_from(&other.name);
+                let event = Event::Specified(Arc::clone(known));
                 self.step(&other, event);
             }
         }

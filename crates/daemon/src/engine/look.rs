@@ -172,14 +172,14 @@ impl Engine {
     pub(super) fn errand(
         &mut self,
         key: &AppKey,
-        app: &App,
+        app: &Arc<App>,
         revision: Revision,
         pins: Bases,
     ) -> Result<Errand, Fault> {
         let (remote, _) = self.one_source(app)?;
         Ok(Errand {
             project: self.project_of(app)?,
-            app: app.clone(),
+            app: Arc::clone(app),
             remote,
             revision,
             pins,

@@ -104,7 +104,7 @@ pub(super) fn scope_in(served: &Served, gvk: &Gvk) -> Option<Scope> {
 
 /// Everything that it takes, so that it can be done beside the loop.
 pub(super) struct Errand {
-    pub(super) app: App,
+    pub(super) app: Arc<App>,
     pub(super) remote: RemoteUrl,
     pub(super) revision: Revision,
     /// Commits of other repositories to take, should they be needed.
