@@ -212,8 +212,11 @@ impl Engine {
         self.touch_board();
     }
 
-    /// When the next status is to be told; none while enough of them are on their way.
+    /// When the next status is to be told; none while enough of them are on their way, or others tell them.
     pub(super) fn next_publication(&self) -> Option<Timestamp> {
+        if !self.leading {
+            return None;
+        }
         let calm = !self.turns.is_crowded();
         let waits = if calm { Duration::ZERO } else { STORM };
         let next = |hurry: bool, told: &Alarms| {

@@ -155,3 +155,77 @@ async fn what_broke_for_an_application_that_is_another_by_now_concerns_nobody() 
         "{now:?}"
     );
 }
+
+#[tokio::test]
+async fn who_does_not_lead_is_not_woken_for_what_it_may_not_tell() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    engine.heard(&key("front"));
+    assert_eq!(engine.next_publication(), None);
+    engine.leading = true;
+    assert!(engine.next_publication().is_some());
+}
+
+#[tokio::test]
+async fn what_the_holder_before_us_claimed_is_remembered_of_apps_that_are_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    let claim = |app: &str| lockstep_app::v1alpha1::RecordFields {
+        app: lockstep_app::v1alpha1::RecordedApp {
+            name: app.to_owned(),
+            uid: format!("uid-{app}"),
+        },
+        serial: 1,
+        entries: vec![lockstep_app::v1alpha1::Entry {
+            kind: "ConfigMap".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "made".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut claims = crate::claims::Claims::default();
+    assert!(claims.add(&[claim("front")]));
+    assert!(claims.add(&[claim("gone")]));
+    engine.lease.put(&claims.text());
+    // It stood by: it had read that there are no records.
+    for feed in [Feed::Applications, Feed::Records] {
+        engine.watched(&feed, Watched::Restarted);
+        for name in ["front", "back"] {
+            if feed == Feed::Applications {
+                apply(&mut engine, name, 1);
+            }
+        }
+        engine.watched(&feed, Watched::Complete);
+    }
+    let entries = |engine: &Engine, app: &str| engine.lives[&key(app)].inventory().entries.len();
+    assert_eq!(
+        [entries(&engine, "front"), entries(&engine, "back")],
+        [0, 0]
+    );
+    engine.take(News::Leading(true));
+    assert_eq!(
+        [entries(&engine, "front"), entries(&engine, "back")],
+        [1, 0]
+    );
+    let (left, _) = crate::claims::Claims::read(&engine.lease.text());
+    assert!(
+        left.of(&Uid("uid-gone".to_owned())).is_none(),
+        "nobody asks for it any more"
+    );
+    assert!(
+        left.of(&Uid("uid-front".to_owned())).is_some(),
+        "the record does not say it yet"
+    );
+    // The record is written: the lease need not say it any more.
+    let event = Event::Claimed {
+        turn: 0,
+        result: Ok(Some("7".to_owned())),
+    };
+    engine.take(News::App {
+        key: key("front"),
+        uid: Uid("uid-front".to_owned()),
+        event,
+    });
+    assert_eq!(&*engine.lease.text(), "");
+}
