@@ -85,6 +85,28 @@ impl Round<'_> {
             "data": {"step": step.to_string(), "text": "x".repeat(200)}})
     }
 
+    /// Lets the apps come to be, each with an object of its own: what is measured is applying, and not what an API server
+    /// does to take in two hundred Applications.
+    async fn begin(&self, world: &World, client: &Client) -> Result<()> {
+        let apps: BTreeSet<String> = (0..MAPS).map(|map| self.app(map)).collect();
+        for app in &apps {
+            let seed = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": format!("seed-{app}"), "namespace": self.shape.namespace(DAEMON)}});
+            let file = format!("maps/{app}/seed.json");
+            world.repository.write(&file, &format!("{seed:#}\n"))?;
+        }
+        world.repository.push("apps")?;
+        let mark = world.mark().await?;
+        let mut calls = Vec::new();
+        for app in &apps {
+            let mut application = world.application(app, &format!("maps/{app}"));
+            application["spec"]["destination"]["namespace"] = json!(self.shape.namespace(DAEMON));
+            calls.push(Call::create(&application));
+        }
+        client.send_all(&calls).await?;
+        all_written(world, mark, apps.len()).await
+    }
+
     fn commit(&self, world: &World, step: u32, maps: std::ops::Range<usize>) -> Result<String> {
         for map in maps {
             let object = self.map(map, step, DAEMON);
@@ -123,6 +145,7 @@ pub async fn measure(world: &World, client: &Client, report: &mut Report) -> Res
         let mut turns = [Vec::new(), Vec::new()];
         for number in 1..=ROUNDS {
             let round = Round { shape, number };
+            round.begin(world, client).await?;
             for (step, turns) in (1..).zip(&mut turns) {
                 turns.push(turn(world, client, &round, step, report).await?);
             }
@@ -161,18 +184,7 @@ async fn turn(
     let mark = world.mark().await?;
     let phase = Phase::begin(world).await?;
     let revision = round.commit(world, step, 0..MAPS)?;
-    if step == 1 {
-        let apps: BTreeSet<String> = (0..MAPS).map(|map| round.app(map)).collect();
-        let mut calls = Vec::new();
-        for app in apps {
-            let mut application = world.application(&app, &format!("maps/{app}"));
-            application["spec"]["destination"]["namespace"] = json!(round.shape.namespace(DAEMON));
-            calls.push(Call::create(&application));
-        }
-        client.send_all(&calls).await?;
-    } else {
-        ring(world, &revision).await?;
-    }
+    ring(world, &revision).await?;
     let prefix = format!("map-{}-", round.number);
     let mut done: BTreeSet<String> = BTreeSet::new();
     watch
