@@ -201,7 +201,7 @@ async fn a_sync_tells_how_its_hooks_go_and_one_of_some_objects_runs_none() -> Re
         "metadata": {"name": "before", "annotations": {"argocd.argoproj.io/hook": "PreSync"}},
         "spec": {"template": {"spec": {"restartPolicy": "Never",
             "containers": [{"name": "main", "image": "registry.example/job:1"}]}}}});
-    push(
+    let first = push(
         &world,
         "shop",
         &[config_map("front", "1"), config_map("back", "1"), hook],
@@ -215,6 +215,7 @@ async fn a_sync_tells_how_its_hooks_go_and_one_of_some_objects_runs_none() -> Re
             })
             .await
     };
+    held(&first).await?; // before that the daemon may not have heard of it
     let said = world.cli(&["wait", "prod/shop", "--timeout", "60s"])?;
     assert_eq!(said.code, Some(5), "it waits for a person: {said:?}");
     let said = world.cli(&["sync", "prod/shop"])?;
