@@ -172,7 +172,7 @@ pub(crate) struct Engine {
     names: BTreeMap<AppKey, Arc<App>>,
     by_set: HashMap<String, AppKey>,
     strays: Strays,
-    /// What stands in each record; none where its app has taken that in, and would know more.
+    /// What stands in each record; none where its app has taken that in and knows more, or where it cannot be read.
     records: BTreeMap<String, Option<Box<Recalled>>>,
     projects: BTreeMap<String, Arc<Project>>,
     bad_projects: BTreeMap<String, Fault>,

@@ -1,7 +1,10 @@
 //! The small objects that tests of faces and of the daemon's life put into git.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use lockstep_tests::World;
+use lockstep_tests::kube::path;
 use serde_json::{Value, json};
 
 /// A ConfigMap with one value.
@@ -54,4 +57,19 @@ pub(crate) async fn ready(world: &World) -> Result<()> {
         })
         .await?;
     Ok(())
+}
+
+/// The names of the ConfigMaps in the target namespace that begin like this.
+pub(crate) async fn config_maps(world: &World, prefix: &str) -> Result<BTreeSet<String>> {
+    let all = world
+        .kube
+        .list(&path("ConfigMap", &world.target, ""))
+        .await?;
+    let names = all
+        .iter()
+        .filter_map(|object| object["metadata"]["name"].as_str());
+    Ok(names
+        .filter(|name| name.starts_with(prefix))
+        .map(str::to_owned)
+        .collect())
 }

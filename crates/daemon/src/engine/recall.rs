@@ -24,13 +24,17 @@ impl Engine {
         }
         match record::recall(object) {
             Ok(recalled) => {
-                self.records
+                let before = self
+                    .records
                     .insert(name.to_owned(), Some(Box::new(recalled)));
+                if matches!(before, Some(None)) {
+                    self.recall(&key); // somebody mended it, or made it again
+                }
             }
             Err(error) => {
                 // An inventory that cannot be read is unknown: the app stays unlooked-at rather than empty-handed.
                 tracing::error!(record = name, %error, "a record cannot be read");
-                self.records.remove(name);
+                self.records.insert(name.to_owned(), None);
             }
         }
     }
@@ -49,6 +53,7 @@ impl Engine {
         }
     }
 
+    /// Tells it again: somebody else wrote the record, or claimed beside it.
     pub(super) fn recall_anew(&mut self, key: &AppKey) {
         let Some(uid) = self.lives.get(key).map(|life| life.uid().clone()) else {
             return;

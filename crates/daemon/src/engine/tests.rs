@@ -229,3 +229,59 @@ async fn what_the_holder_before_us_claimed_is_remembered_of_apps_that_are_there(
     });
     assert_eq!(&*engine.lease.text(), "");
 }
+
+#[tokio::test]
+async fn an_app_whose_record_cannot_be_read_waits_until_it_can() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    let record = |entries: serde_json::Value| {
+        let object = json!({"apiVersion": "lockstep.dev/v1alpha1", "kind": "Record",
+            "metadata": {"name": "front", "namespace": "argocd", "resourceVersion": "7"},
+            "app": {"name": "front", "uid": "uid-front"}, "entries": entries});
+        Watched::Applied(Box::new(
+            Manifest::from_value(object).expect("it is an object"),
+        ))
+    };
+    let feeds = [
+        (Feed::Applications, None),
+        (Feed::Records, Some(record(json!("not a list")))),
+    ];
+    for (feed, object) in feeds {
+        engine.watched(&feed, Watched::Restarted);
+        if let Some(object) = object {
+            engine.watched(&feed, object);
+        } else {
+            apply(&mut engine, "front", 1);
+            apply(&mut engine, "back", 1);
+        }
+        engine.watched(&feed, Watched::Complete);
+    }
+    let recalled =
+        |engine: &Engine| ["front", "back"].map(|app| engine.lives[&key(app)].is_recalled());
+    assert_eq!(recalled(&engine), [false, true], "unknown is not empty");
+    engine.watched(
+        &Feed::Records,
+        record(json!([{"kind": "ConfigMap", "name": "made"}])),
+    );
+    assert_eq!(recalled(&engine), [true, true]);
+    assert_eq!(engine.lives[&key("front")].inventory().entries.len(), 1);
+}
+
+#[tokio::test]
+async fn in_a_storm_of_syncs_a_status_lets_objects_go_first_but_not_for_ever() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    engine.leading = true;
+    engine.heard(&key("front"));
+    assert_eq!(engine.next_publication(), Some(engine.now));
+    for number in 0..9 {
+        engine.turns.note(&key(&format!("app-{number}")), true);
+    }
+    let late = engine.next_publication().expect("it is told");
+    assert_eq!(late.duration_since(engine.now).as_secs(), 5);
+    engine.send_statuses();
+    assert!(engine.next_publication().is_some(), "it was told too early");
+    engine.now = late;
+    engine.send_statuses();
+    assert_eq!(engine.next_publication(), None);
+}

@@ -14,7 +14,7 @@ const AT_ONCE: usize = 96;
 
 /// As many are called at once: their claims go in one write, and those that were called before keep the server busy
 /// meanwhile.
-pub(super) const TOGETHER: usize = 32;
+pub(super) const CALLED_TOGETHER: usize = 32;
 
 /// More syncs than that are a storm.
 const CROWD: usize = 8;
@@ -56,8 +56,8 @@ impl Turns {
     /// The next one, when there is room for all that are called with it. It is to be woken.
     pub(super) fn call(&mut self) -> Option<AppKey> {
         let room = AT_ONCE.saturating_sub(self.syncing.len() + self.called.len());
-        if self.to_call == 0 && room >= TOGETHER.min(self.waiting.len()) {
-            self.to_call = TOGETHER;
+        if self.to_call == 0 && room >= CALLED_TOGETHER.min(self.waiting.len()) {
+            self.to_call = CALLED_TOGETHER;
         }
         self.to_call = self.to_call.min(room).min(self.waiting.len());
         if self.to_call == 0 {
@@ -141,17 +141,19 @@ mod tests {
 
     #[test]
     fn where_many_wait_they_are_called_together() {
-        let mut turns = full(TOGETHER + 1);
-        for number in 0..TOGETHER {
+        let mut turns = full(CALLED_TOGETHER + 1);
+        for number in 0..CALLED_TOGETHER {
             assert_eq!(turns.call(), None, "there is room for {number}");
             turns.note(&key(number), false);
         }
-        let first: Vec<AppKey> = (0..TOGETHER).map(|number| key(AT_ONCE + number)).collect();
+        let first: Vec<AppKey> = (0..CALLED_TOGETHER)
+            .map(|number| key(AT_ONCE + number))
+            .collect();
         assert_eq!(called(&mut turns), first);
         // The last one waits for no others.
         turns.note(&first[0], true);
         turns.note(&first[0], false);
-        assert_eq!(called(&mut turns), [key(AT_ONCE + TOGETHER)]);
+        assert_eq!(called(&mut turns), [key(AT_ONCE + CALLED_TOGETHER)]);
     }
 
     #[test]

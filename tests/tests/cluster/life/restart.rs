@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::objects::{config_map, in_environment, in_wave, push, ready, stuck};
+use crate::objects::{config_map, config_maps, in_environment, in_wave, push, ready, stuck};
 
 /// Waits until so many apps are synced, by the daemon's own word.
 async fn all_synced(world: &World, count: usize) -> Result<()> {
@@ -252,7 +252,7 @@ async fn a_daemon_killed_in_the_middle_of_forty_objects_loses_and_leaks_none() -
     // The first that is there is one of the first few that are sent.
     first_of(&world, &names).await?;
     world.daemon().kill()?;
-    let made = there(&world).await?;
+    let made = config_maps(&world, "map-").await?;
     assert!(
         !made.is_empty() && made.len() < 40,
         "it was not killed in the middle: {} were there",
@@ -272,7 +272,7 @@ async fn a_daemon_killed_in_the_middle_of_forty_objects_loses_and_leaks_none() -
 
     world.start()?;
     world.synced("shop", &revision).await?;
-    assert_eq!(there(&world).await?.len(), 40);
+    assert_eq!(config_maps(&world, "map-").await?.len(), 40);
     let record = world
         .kube
         .until(
@@ -314,7 +314,7 @@ async fn a_daemon_killed_in_the_middle_of_forty_objects_loses_and_leaks_none() -
             app["status"]["lockstep"]["reason"]["code"] == "held.prune_budget"
         })
         .await?;
-    assert_eq!(there(&world).await?.len(), 40);
+    assert_eq!(config_maps(&world, "map-").await?.len(), 40);
     let shop = path("Application", &world.apps, "shop");
     let order = json!({"operation": {"sync": {"prune": true}}});
     world.kube.patch(&shop, order.clone(), "ana").await?;
@@ -336,7 +336,10 @@ async fn a_daemon_killed_in_the_middle_of_forty_objects_loses_and_leaks_none() -
         world.kube.patch(&shop, order, "ana").await?;
     }
     world.synced("shop", &revision).await?;
-    assert_eq!(there(&world).await?, BTreeSet::from(["map-00".to_owned()]));
+    assert_eq!(
+        config_maps(&world, "map-").await?,
+        BTreeSet::from(["map-00".to_owned()])
+    );
     world
         .kube
         .until("Record", &world.apps, "shop", "one entry", |record| {
@@ -356,21 +359,6 @@ async fn first_of(world: &World, names: &[String]) -> Result<()> {
         .await
         .context("there are names")??;
     Ok(())
-}
-
-/// Our ConfigMaps in the target namespace.
-async fn there(world: &World) -> Result<BTreeSet<String>> {
-    let all = world
-        .kube
-        .list(&path("ConfigMap", &world.target, ""))
-        .await?;
-    let names = all
-        .iter()
-        .filter_map(|object| object["metadata"]["name"].as_str());
-    Ok(names
-        .filter(|name| name.starts_with("map-"))
-        .map(str::to_owned)
-        .collect())
 }
 
 /// The names in a record, each with its uid.

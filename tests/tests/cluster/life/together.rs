@@ -10,7 +10,7 @@ use lockstep_tests::kube::{PATIENCE, path};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::objects::{config_map, ready};
+use crate::objects::{config_map, config_maps, ready};
 
 const APPS: usize = 80;
 /// The objects of each, the last of which git gives up while nobody looks.
@@ -54,26 +54,12 @@ async fn all_synced(world: &World, revision: &str) -> Result<()> {
     Ok(())
 }
 
-async fn maps(world: &World) -> Result<BTreeSet<String>> {
-    let all = world
-        .kube
-        .list(&path("ConfigMap", &world.target, ""))
-        .await?;
-    let names = all
-        .iter()
-        .filter_map(|map| map["metadata"]["name"].as_str());
-    Ok(names
-        .filter(|name| name.starts_with("app-"))
-        .map(str::to_owned)
-        .collect())
-}
-
 /// Waits until so many of their objects are there, and says which.
 async fn at_least(world: &World, count: usize) -> Result<BTreeSet<String>> {
     let looking = async {
         let mut tick = tokio::time::interval(Duration::from_millis(5));
         loop {
-            let there = maps(world).await?;
+            let there = config_maps(world, "app-").await?;
             if there.len() >= count {
                 return anyhow::Ok(there);
             }
@@ -100,7 +86,7 @@ async fn killed_in_the_middle(world: &mut World) -> Result<BTreeSet<String>> {
     create_all(world).await?;
     at_least(world, 60).await?;
     world.daemon().kill()?;
-    let there = maps(world).await?;
+    let there = config_maps(world, "app-").await?;
     assert!(there.len() < APPS * MAPS.len(), "it was not in the middle");
     let claims = lease(world).await?;
     let claims = claims.pointer(CLAIMS).and_then(Value::as_str);
@@ -138,13 +124,13 @@ async fn comes_to_what_git_says(
         .collect();
     let settling = async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
-        while maps(world).await? != wanted {
+        while config_maps(world, "app-").await? != wanted {
             tick.tick().await;
         }
         anyhow::Ok(())
     };
     if tokio::time::timeout(PATIENCE, settling).await.is_err() {
-        let now = maps(world).await?;
+        let now = config_maps(world, "app-").await?;
         let leaked: Vec<_> = now.difference(&wanted).collect();
         bail!(
             "leaked: {leaked:?}; missing: {:?}",

@@ -14,7 +14,7 @@ use lockstep_reconcile::{Event, RecordDraft};
 
 use super::{WRITE, not_ours};
 use crate::claims::Claims;
-use crate::engine::turns::TOGETHER as CROWD;
+use crate::engine::turns::CALLED_TOGETHER;
 use crate::engine::{Engine, News, contain};
 use crate::record;
 
@@ -87,7 +87,7 @@ impl Engine {
             .claiming
             .since
             .filter(|_| !self.claiming.is_under_way)?;
-        let more_come = self.turns.is_crowded() && self.claiming.waiting.len() < CROWD;
+        let more_come = self.turns.is_crowded() && self.claiming.waiting.len() < CALLED_TOGETHER;
         let gathers = if more_come {
             GATHERED_FOR
         } else {
