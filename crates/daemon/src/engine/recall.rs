@@ -122,8 +122,11 @@ impl Engine {
     pub(super) fn take_over_claims(&mut self) {
         let (made, faults) = Claims::read(&self.lease.text());
         for fault in faults {
-            // The marks on the objects say the same; the next sync of each app finds them by their names.
-            tracing::error!(%fault, "claims of the lease's last holder cannot be read");
+            tracing::error!(
+                %fault,
+                hint = "what its apps had begun is found by name when they sync next; an object that git gave up just then is not, and has to be deleted by hand",
+                "claims that the lease's last holder left cannot be read"
+            );
         }
         self.claiming.made = made;
         self.keep_claims();
