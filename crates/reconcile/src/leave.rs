@@ -61,6 +61,8 @@ impl Life {
         effects: &mut Vec<Effect>,
     ) {
         if self.run.is_none() {
+            // What a sync was refused for good is asked for again: nobody else takes these objects away.
+            self.failures.clear();
             let id = self.operation_id(world.now);
             self.begin(id, "automated", LogKind::Deletion, world.now);
         }

@@ -484,6 +484,29 @@ fn an_app_that_leaves_goes_wave_by_wave_and_waits_for_what_is_slow() {
 }
 
 #[test]
+fn what_a_persons_sync_could_not_delete_goes_when_its_app_leaves() {
+    let (mut world, shop) = at_rest(
+        held("shop"),
+        vec![config_map("a", "1"), config_map("b", "1")],
+    );
+    push(&mut world, &shop, vec![config_map("a", "1")]);
+    let gone = id("ConfigMap shop/b");
+    world.refuses.insert(gone.clone(), Blame::Environment);
+    let seen = world.view(&shop).plan_digest.expect("a person is asked");
+    world
+        .order(&shop, sync(Some(&seen.0)))
+        .expect("it is what was seen");
+    world.settle(3600);
+    assert_eq!(world.view(&shop).word, Word::Failing, "once is all it tries");
+
+    world.refuses.clear();
+    world.specify(leaving(app("shop")));
+    world.settle(60);
+    assert_eq!(world.farewells, [shop]);
+    assert!(!world.server.objects.contains_key(&gone));
+}
+
+#[test]
 fn an_object_whose_mark_was_taken_off_is_kept_and_said() {
     let (mut world, shop) = at_rest(
         app("shop"),
