@@ -199,7 +199,15 @@ impl Life {
                 self.inventory.entries.remove(id);
                 self.inventory_changes.push((id.clone(), false));
                 self.record.dirty = true;
-                ("Synced", "left to another app".to_owned())
+                self.deleting.remove(id); // nor does anybody wait until it is gone
+                let message = match step.reason {
+                    Reason::TakenOver { .. } | Reason::Moved { .. } => step.reason.to_string(),
+                    _ => {
+                        self.observed.objects.remove(id);
+                        "went with the definition of its kind".to_owned()
+                    }
+                };
+                ("Synced", message)
             }
             Outcome::NotOurs { why } => {
                 let fault = Fault::new(Blame::User, NOT_OURS, why.clone());

@@ -497,13 +497,37 @@ fn what_a_persons_sync_could_not_delete_goes_when_its_app_leaves() {
         .order(&shop, sync(Some(&seen.0)))
         .expect("it is what was seen");
     world.settle(3600);
-    assert_eq!(world.view(&shop).word, Word::Failing, "once is all it tries");
+    assert_eq!(
+        world.view(&shop).word,
+        Word::Failing,
+        "once is all it tries"
+    );
 
     world.refuses.clear();
     world.specify(leaving(app("shop")));
     world.settle(60);
     assert_eq!(world.farewells, [shop]);
     assert!(!world.server.objects.contains_key(&gone));
+}
+
+#[test]
+fn an_app_that_leaves_does_not_wait_for_an_object_that_went_with_its_kind() {
+    let (mut world, shop) = at_rest(app("shop"), vec![crd("Widget"), widget("shop/w")]);
+    let slow = id("example.org/Widget shop/w");
+    let standing = world.server.objects.get_mut(&slow);
+    standing.expect("it stands").stays = true;
+    world.specify(leaving(app("shop")));
+    world.settle(60);
+    assert_eq!(world.view(&shop).why.expect("it waits").code, "leaving");
+
+    // Somebody deletes the definition, and the watch does not come to say what went with it.
+    world.watch(&slow.group_kind(), false);
+    let definition = "apiextensions.k8s.io/CustomResourceDefinition widgets.example.org";
+    world.server.delete(&id(definition));
+    world.settle(60);
+    world.watch(&slow.group_kind(), true);
+    world.settle(60);
+    assert_eq!(world.farewells, [shop]);
 }
 
 #[test]

@@ -364,7 +364,9 @@ impl World {
             _ => true,
         };
         if is_old {
-            self.feed(&key, Event::Tick); // the clock alone may ask for a write
+            // The clock alone may ask for a watch, and then for a write.
+            self.feed(&key, Event::Tick);
+            self.feed(&key, Event::Tick);
             let before = self.writes.len();
             self.feed(&key, event.clone());
             assert_eq!(
