@@ -60,7 +60,9 @@ const WAITING_NEWS: usize = 4096;
 const AT_ONCE: usize = 256;
 /// How often the board is made anew at most: faster than a person sees, slow enough to tell of many changes at once.
 const BOARD_EVERY: Duration = Duration::from_millis(20);
-/// And how much longer than making it took the engine does something else first: of its time a tenth at most.
+/// While many apps sync: each is shown a few times, and not at every step.
+const BOARD_EVERY_IN_A_STORM: Duration = Duration::from_millis(200);
+/// How much longer than making it took the engine does something else first: of its time a tenth at most.
 const BOARD_SHARE: u32 = 10;
 /// Operations that REST can still be asked about.
 const OPERATIONS: usize = 512;
@@ -174,6 +176,8 @@ pub(crate) struct Engine {
     strays: Strays,
     /// What stands in each record; none where its app has taken that in and knows more, or where it cannot be read.
     records: BTreeMap<String, Option<Box<Recalled>>>,
+    /// When each record that could not be read is asked for again.
+    unread: Alarms,
     projects: BTreeMap<String, Arc<Project>>,
     bad_projects: BTreeMap<String, Fault>,
     secrets: BTreeMap<String, Sensitive<Manifest>>,
@@ -257,6 +261,7 @@ impl Engine {
             by_set: HashMap::new(),
             strays: Strays::default(),
             records: BTreeMap::new(),
+            unread: Alarms::default(),
             projects: BTreeMap::new(),
             bad_projects: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -327,6 +332,7 @@ impl Engine {
                 self.take(news);
             }
             self.fire_wakes();
+            self.read_unread_records();
             self.make_claims();
             self.poll_remotes();
             if self.board_is_due() {
@@ -546,7 +552,8 @@ impl Engine {
             .flatten();
         let news = (self.board_is_stale || !self.dirty.is_empty()).then_some(self.board_due);
         let told = self.next_publication();
-        let next = [wakes, polls, news, told, self.claims_due()];
+        let unread = self.unread.next();
+        let next = [wakes, polls, news, told, unread, self.claims_due()];
         let next = next.into_iter().flatten().min();
         let Some(next) = next else {
             return Duration::from_hours(1);

@@ -34,4 +34,4 @@ pub use event::{
 };
 pub use life::{Life, Phase};
 pub use orders::{Order, OrderRefused, RollbackOrder, RollbackTo};
-pub use status::{STATUS_FIELDS, says_the_same, status};
+pub use status::{Gist, STATUS_FIELDS, says_the_same, status, tells_the_same};

@@ -6,7 +6,7 @@ use lockstep_manifest::Health;
 use serde_json::{Map, Value, json};
 
 use crate::event::Until;
-use crate::view::{AppView, HistoryView, OperationView, SyncStatus, Verified};
+use crate::view::{AppView, HistoryView, ObjectView, OperationView, SyncStatus, Verified};
 
 /// The fields of `status` that we write. Others (a hydrator's, an older controller's) are left as they are.
 pub const STATUS_FIELDS: &[&str] = &[
@@ -69,10 +69,113 @@ pub fn status(view: &AppView) -> Value {
     whole
 }
 
+/// Would both views make the same status, but for times of comparison? Without making either.
+pub fn tells_the_same(a: &AppView, b: &AppView) -> bool {
+    // Whoever adds a field has to say here whether the status tells it.
+    let AppView {
+        key,
+        uid: _,
+        name,
+        environment,
+        project: _,
+        word,
+        since: _,
+        why,
+        sync,
+        health,
+        live,
+        wanted,
+        strips: _,
+        drift: _,
+        plan: _,
+        plan_digest,
+        objects,
+        history,
+        events: _,
+        log: _,
+        rollback,
+        policy,
+        conditions,
+        source,
+        destination,
+        namespace,
+        operation,
+        compared_at: _,
+        images,
+        automated: _,
+    } = a;
+    let row = |object: &ObjectView| (object.sync, object.requires_pruning, object.wave);
+    let rows = |other: &[ObjectView]| {
+        objects.len() == other.len()
+            && objects.iter().zip(other).all(|(a, b)| {
+                row(a) == row(b) && a.health == b.health && a.version == b.version && a.id == b.id
+            })
+    };
+    *word == b.word
+        && *sync == b.sync
+        && *why == b.why
+        && *health == b.health
+        && *wanted == b.wanted
+        && *live == b.live
+        && *operation == b.operation
+        && *plan_digest == b.plan_digest
+        && rows(&b.objects)
+        && *conditions == b.conditions
+        && *history == b.history
+        && *rollback == b.rollback
+        && *policy == b.policy
+        && *images == b.images
+        && *source == b.source
+        && (key, name, environment) == (&b.key, &b.name, &b.environment)
+        && (destination, namespace) == (&b.destination, &b.namespace)
+}
+
+/// What of a status decides how soon it is told.
+#[derive(Debug, Default, PartialEq)]
+pub struct Gist {
+    /// Argo CD's axis.
+    pub sync: Box<str>,
+    /// Our one word.
+    pub state: Box<str>,
+    /// When the last sync ended.
+    pub finished: Box<str>,
+    /// The worst health.
+    pub health: Box<str>,
+    /// The commit.
+    pub revision: Box<str>,
+}
+
+impl Gist {
+    /// Of what is to be told.
+    pub fn of(view: &AppView) -> Self {
+        let finished = view.operation.as_ref().and_then(|o| o.finished_at);
+        let revision = view.wanted.as_ref().map(|wanted| wanted.revision.as_str());
+        Self {
+            sync: view.sync.text().into(),
+            state: state(view).into(),
+            finished: finished.map(seconds).unwrap_or_default().into(),
+            health: health_word(&view.health).into(),
+            revision: revision.unwrap_or_default().into(),
+        }
+    }
+
+    /// Of what was told.
+    pub fn read(status: &Value) -> Self {
+        let text = |of: &str, field: &str| status[of][field].as_str().unwrap_or_default().into();
+        Self {
+            sync: text("sync", "status"),
+            state: text("lockstep", "state"),
+            finished: text("operationState", "finishedAt"),
+            health: text("health", "status"),
+            revision: text("sync", "revision"),
+        }
+    }
+}
+
 /// What Argo CD has no word for: the one word, the sentence, what to do next, the policy and who decided it.
 fn ours(view: &AppView) -> Value {
     let mut ours = Map::new();
-    ours.insert("state".to_owned(), json!(view.word.text().to_lowercase()));
+    ours.insert("state".to_owned(), json!(state(view)));
     ours.insert("app".to_owned(), json!(view.name));
     ours.insert("environment".to_owned(), json!(view.environment));
     if let Some(why) = &view.why {
@@ -116,6 +219,10 @@ fn ours(view: &AppView) -> Value {
     Value::Object(ours)
 }
 
+fn state(view: &AppView) -> String {
+    view.word.text().to_lowercase()
+}
+
 fn new_commit(policy: lockstep_app::NewCommitPolicy) -> &'static str {
     use lockstep_app::NewCommitPolicy::{Apply, Approve, Hold};
     match policy {
@@ -151,13 +258,17 @@ fn source(view: &AppView) -> Value {
     })
 }
 
-fn health(health: &Health) -> Value {
-    // Argo CD has no neutral word on an app: what has no rule counts as healthy.
-    let word = if *health == Health::None {
+/// Argo CD has no neutral word on an app: what has no rule counts as healthy.
+fn health_word(health: &Health) -> &'static str {
+    if *health == Health::None {
         "Healthy"
     } else {
         health.word()
-    };
+    }
+}
+
+fn health(health: &Health) -> Value {
+    let word = health_word(health);
     match health.why() {
         Some(why) if !why.is_empty() => json!({"status": word, "message": why}),
         _ => json!({"status": word, "message": null}),

@@ -55,13 +55,7 @@ impl Engine {
             });
         }
         for key in keys {
-            let Some(life) = self.lives.get_mut(&key) else {
-                continue;
-            };
-            let view = life.view(self.now);
-            if let Some(publication) = self.publications.get_mut(&key) {
-                publication.want(&view, self.now);
-            }
+            self.show(&key);
             let Some((status, extras)) = self.take_publication(&key) else {
                 continue;
             };

@@ -324,6 +324,7 @@ impl Engine {
         self.unname(&key);
         self.histories.remove(&key);
         self.records.remove(name);
+        self.unread.clear(&key);
         self.wakes.clear(&key);
         self.turns.forget(&key);
         self.call_next();

@@ -9,11 +9,13 @@ use lockstep_app::app::AppKey;
 use lockstep_cluster::Extras;
 use lockstep_manifest::Health;
 use lockstep_reconcile::view::{AppView, OperationView};
-use lockstep_reconcile::{STATUS_FIELDS, says_the_same, status};
+use lockstep_reconcile::{Gist, STATUS_FIELDS, says_the_same, status, tells_the_same};
 use serde_json::Value;
 
 use super::alarms::Alarms;
-use super::{BOARD_EVERY, BOARD_SHARE, Engine, News, contain, operations_kept};
+use super::{
+    BOARD_EVERY, BOARD_EVERY_IN_A_STORM, BOARD_SHARE, Engine, News, contain, operations_kept,
+};
 use crate::board::Board;
 use crate::metrics::AppLabels;
 
@@ -37,14 +39,13 @@ const IN_FLIGHT_WITHOUT_HURRY: usize = 2;
 const STORM: Duration = Duration::from_secs(5);
 const IN_FLIGHT_IN_A_STORM: usize = 4;
 
-/// What the cluster was told of one app, and what it is to be told.
+/// What the cluster was told of one app, and when it is to be told more. What that is, is found out when it is told:
+/// until then much may come, or nothing that is left of it.
 #[derive(Debug, Default)]
 pub(crate) struct Publication {
     /// What stands in the cluster, as JSON: as values it would take six times the memory, for every app at all times.
     last: Box<[u8]>,
-    wanted: Option<Value>,
-    /// The news are of a sync that runs: what they are is found out when they are told, since much may come until then.
-    runs: bool,
+    gist: Gist,
     due: Option<Timestamp>,
     /// Does somebody wait for what is due?
     hurry: bool,
@@ -59,8 +60,11 @@ pub(crate) struct Publication {
 /// A status that is on its way.
 #[derive(Debug)]
 struct Sent {
-    status: Value,
+    /// What stands in the cluster once it was taken.
+    then: Box<[u8]>,
+    gist: Gist,
     hurry: bool,
+    heard: bool,
 }
 
 /// How many statuses are on their way.
@@ -94,7 +98,8 @@ impl Sending {
 impl Publication {
     /// What stands in the cluster.
     pub(super) fn seen(&mut self, status: &Value) {
-        self.last = status.to_string().into_bytes().into();
+        self.last = bytes(status);
+        self.gist = Gist::read(status);
     }
 
     fn last(&self) -> Value {
@@ -107,37 +112,23 @@ impl Publication {
         Some(self.rest_until.map_or(due, |rest| due.max(rest)))
     }
 
-    pub(super) fn want(&mut self, view: &AppView, now: Timestamp) {
-        let nothing_known = view
-            .why
-            .as_ref()
-            .is_some_and(|why| why.code == "unknown.first_check");
-        if nothing_known {
+    /// This is how the app is now, which is not how it was.
+    fn want(&mut self, view: &AppView, now: Timestamp) {
+        if is_unknown_yet(view) {
             return;
         }
-        let operation = view.operation.as_ref();
-        self.runs = operation.is_some_and(OperationView::is_running) && !is_queued(view);
-        if self.runs {
-            self.become_due(RUNNING, false, now);
-            return;
-        }
-        let wanted = status(view);
-        let last = self.last();
-        if says_the_same(&last, &wanted) {
-            self.wanted = None;
-            if !self.heard {
-                self.due = None;
-            }
-            return;
-        }
-        let moved = last["sync"]["status"] != wanted["sync"]["status"]
-            || last["lockstep"]["state"] != wanted["lockstep"]["state"]
-            || last["operationState"]["finishedAt"] != wanted["operationState"]["finishedAt"];
-        let same_health = last["health"]["status"] == wanted["health"]["status"];
-        let other_commit = last["sync"]["revision"] != wanted["sync"]["revision"];
+        let gist = Gist::of(view);
+        let moved = gist.sync != self.gist.sync
+            || gist.state != self.gist.state
+            || gist.finished != self.gist.finished;
+        let same_health = gist.health == self.gist.health;
+        let other_commit = gist.revision != self.gist.revision;
         let settles = matches!(view.health, Health::Progressing { .. });
+        let operation = view.operation.as_ref();
         let (wait, hurry) = if is_queued(view) {
             (QUEUED, false)
+        } else if operation.is_some_and(OperationView::is_running) {
+            (RUNNING, false)
         } else if moved && !settles {
             (OVER, true)
         } else if other_commit && same_health && !moved {
@@ -145,16 +136,45 @@ impl Publication {
         } else {
             (CALM, true)
         };
-        self.become_due(wait, hurry, now);
-        self.wanted = Some(wanted);
-    }
-
-    fn become_due(&mut self, wait: Duration, hurry: bool, now: Timestamp) {
         let due = now.checked_add(wait).unwrap_or(now);
         // A running sync's news must not hold back the end of it, nor a later change an earlier one.
         self.hurry = hurry || (self.hurry && self.due.is_some());
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
+
+    /// What is to be told of an app that is like this, if that is more than stands there, and whether to say that its
+    /// wishes were heard.
+    fn take(&mut self, view: Option<&AppView>) -> Option<(Value, bool)> {
+        self.due = None;
+        let hurry = std::mem::take(&mut self.hurry);
+        let heard = std::mem::take(&mut self.heard);
+        let mut last = self.last();
+        let wanted = view
+            .filter(|view| !is_unknown_yet(view))
+            .map(status)
+            .filter(|wanted| !says_the_same(&last, wanted));
+        if wanted.is_none() && !heard {
+            return None;
+        }
+        let patch = wanted.map_or(Value::Null, |wanted| what_differs(&last, wanted));
+        if !last.is_object() {
+            last = Value::Object(serde_json::Map::new());
+        }
+        for (field, value) in patch.as_object().into_iter().flatten() {
+            last[field] = value.clone();
+        }
+        self.in_flight = Some(Sent {
+            gist: Gist::read(&last),
+            then: bytes(&last),
+            hurry,
+            heard,
+        });
+        Some((patch, heard))
+    }
+}
+
+fn bytes(status: &Value) -> Box<[u8]> {
+    status.to_string().into_bytes().into()
 }
 
 impl Engine {
@@ -248,12 +268,17 @@ impl Engine {
             let board = Arc::new(self.make_board());
             self.board.send_replace(board);
         }
-        let wait = BOARD_EVERY.max(begun.elapsed() * BOARD_SHARE);
+        let every = if self.turns.is_crowded() {
+            BOARD_EVERY_IN_A_STORM
+        } else {
+            BOARD_EVERY
+        };
+        let wait = every.max(begun.elapsed() * BOARD_SHARE);
         self.board_due = now.checked_add(wait).unwrap_or(now);
     }
 
     /// Puts an app on the board as it is now. Is that news?
-    fn show(&mut self, key: &AppKey) -> bool {
+    pub(super) fn show(&mut self, key: &AppKey) -> bool {
         let now = self.now;
         let Some(life) = self.lives.get_mut(key) else {
             return false;
@@ -266,23 +291,21 @@ impl Engine {
             self.views.remove(&old);
             self.changed.remove(&old);
         }
-        let same = self
-            .views
-            .get(&at)
-            .is_some_and(|old| is_the_same(old, &mut view));
-        if same {
+        let old = self.views.get(&at);
+        if old.is_some_and(|old| is_the_same(old, &mut view)) {
             return false;
         }
+        let is_news = old.is_none_or(|old| !tells_the_same(old, &view));
         if view.compared_at.is_some() {
             self.reconciled(key);
         }
         self.note_operation(key, &view);
         self.note_head(&view);
-        self.publications
-            .entry(key.clone())
-            .or_default()
-            .want(&view, now);
-        self.note_due(key);
+        if is_news {
+            let publication = self.publications.entry(key.clone()).or_default();
+            publication.want(&view, now);
+            self.note_due(key);
+        }
         self.changed.insert(at.clone(), self.version + 1);
         self.board_keys.insert(key.clone(), at.clone());
         self.views.insert(at, Arc::new(view));
@@ -402,24 +425,9 @@ impl Engine {
 
     pub(super) fn take_publication(&mut self, key: &AppKey) -> Option<(Value, Extras)> {
         let uid = self.lives.get(key)?.uid().clone();
-        let publication = self.publications.get_mut(key)?;
-        publication.due = None;
-        if std::mem::take(&mut publication.runs)
-            && let Some(view) = self.board_keys.get(key).and_then(|at| self.views.get(at))
-        {
-            let wanted = status(view);
-            publication.wanted = (!says_the_same(&publication.last(), &wanted)).then_some(wanted);
-        }
-        let status = publication.wanted.take().unwrap_or(Value::Null);
-        let heard = std::mem::take(&mut publication.heard);
-        if status.is_null() && !heard {
-            return None;
-        }
-        let patch = prune_unchanged(&publication.last(), status.clone());
-        publication.in_flight = Some(Sent {
-            status,
-            hurry: std::mem::take(&mut publication.hurry),
-        });
+        let view = self.board_keys.get(key).and_then(|at| self.views.get(at));
+        let view = view.map(Arc::as_ref);
+        let (patch, heard) = self.publications.get_mut(key)?.take(view)?;
         let extras = Extras {
             uid: Some(uid),
             clear_operation: heard,
@@ -442,16 +450,8 @@ impl Engine {
             Ok(()) => {
                 publication.failures = 0;
                 publication.rest_until = None;
-                if let Value::Object(sent) = sent.status {
-                    let mut last = publication.last();
-                    if !last.is_object() {
-                        last = Value::Object(serde_json::Map::new());
-                    }
-                    for (field, value) in sent {
-                        last[field] = value;
-                    }
-                    publication.seen(&last);
-                }
+                publication.last = sent.then;
+                publication.gist = sent.gist;
             }
             Err(fault) => {
                 tracing::warn!(app = %key, error = %fault, "status not published");
@@ -460,23 +460,10 @@ impl Engine {
                 publication.rest_until = now.checked_add(wait).ok();
                 publication.due.get_or_insert(now);
                 publication.hurry |= sent.hurry;
+                publication.heard |= sent.heard;
             }
         }
-        // What came meanwhile was compared with what stood there before; what failed is told again.
-        if publication.due.is_some() {
-            self.views_again(key);
-        }
         self.note_due(key);
-    }
-
-    /// Makes the next publication compare this app's view anew.
-    fn views_again(&mut self, key: &AppKey) {
-        if let (Some(at), Some(publication)) =
-            (self.board_keys.get(key), self.publications.get_mut(key))
-            && let Some(view) = self.views.get(at)
-        {
-            publication.want(view, self.now);
-        }
     }
 
     /// Which Application a face means.
@@ -490,8 +477,14 @@ fn is_queued(view: &AppView) -> bool {
     why.is_some_and(|why| why.code == "syncing.queued")
 }
 
+/// Is nothing found out yet?
+fn is_unknown_yet(view: &AppView) -> bool {
+    let why = view.why.as_ref();
+    why.is_some_and(|why| why.code == "unknown.first_check")
+}
+
 /// Only the fields that differ: a patch that repeats the history of an app costs everybody who watches it.
-fn prune_unchanged(last: &Value, status: Value) -> Value {
+fn what_differs(last: &Value, status: Value) -> Value {
     let Value::Object(mut wanted) = status else {
         return status;
     };

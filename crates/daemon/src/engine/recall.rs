@@ -1,6 +1,7 @@
 //! What is remembered of each app: its record, what was claimed beside it, and who reads that when.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lockstep_app::Fault;
 use lockstep_app::app::AppKey;
@@ -10,6 +11,9 @@ use lockstep_reconcile::{Event, Recalled};
 use super::{Engine, Feed, News};
 use crate::claims::Claims;
 use crate::record;
+
+/// A record that could not be read is asked for again after this long: an API server that is away is not woken by it.
+const READ_AGAIN: Duration = Duration::from_secs(2);
 
 impl Engine {
     pub(super) fn record(&mut self, name: &str, object: &Manifest) {
@@ -91,6 +95,13 @@ impl Engine {
         });
     }
 
+    /// Asks again for the records that could not be read.
+    pub(super) fn read_unread_records(&mut self) {
+        while let Some(key) = self.unread.take_due(self.now) {
+            self.read_record(&key);
+        }
+    }
+
     pub(super) fn record_read(
         &mut self,
         key: &AppKey,
@@ -110,7 +121,8 @@ impl Engine {
             },
             Err(fault) => {
                 tracing::warn!(app = %key, error = %fault, "a record could not be read again");
-                self.read_record(key);
+                let again = self.now.checked_add(READ_AGAIN).unwrap_or(self.now);
+                self.unread.set(key, again);
                 return;
             }
         };

@@ -268,6 +268,48 @@ async fn an_app_whose_record_cannot_be_read_waits_until_it_can() {
 }
 
 #[tokio::test]
+async fn a_record_that_the_server_does_not_answer_with_is_asked_for_again_but_not_at_once() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    engine.read_record(&key("front"));
+    let news = engine.inbox.recv().await.expect("nobody answers");
+    assert!(
+        matches!(&news, News::Record { result: Err(_), .. }),
+        "{news:?}"
+    );
+    engine.take(news);
+    engine.read_unread_records();
+    assert!(engine.inbox.try_recv().is_err());
+    let again = engine.unread.next().expect("it is asked for again");
+    assert!(again > engine.now);
+    engine.now = again;
+    engine.read_unread_records();
+    let news = engine.inbox.recv().await.expect("nobody answers");
+    assert!(matches!(news, News::Record { .. }), "{news:?}");
+}
+
+#[tokio::test]
+async fn what_was_heard_is_said_until_the_server_takes_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(directory.path()).await;
+    engine.leading = true;
+    let front = key("front");
+    engine.heard(&front);
+    let (_, extras) = engine.take_publication(&front).expect("it is said");
+    assert!(extras.clear_operation);
+    let lost = Fault::new(
+        lockstep_app::Blame::Environment,
+        "unknown.cluster",
+        "no answer",
+    );
+    engine.published(&front, Err(lost));
+    let (_, extras) = engine.take_publication(&front).expect("it is said again");
+    assert!(extras.clear_operation);
+    engine.published(&front, Ok(()));
+    assert!(engine.take_publication(&front).is_none());
+}
+
+#[tokio::test]
 async fn in_a_storm_of_syncs_a_status_lets_objects_go_first_but_not_for_ever() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut engine = engine(directory.path()).await;

@@ -11,8 +11,8 @@ use lockstep_app::Blame;
 use lockstep_app::app::AppKey;
 use lockstep_app::policy::{DeletionPolicy, NewCommitPolicy};
 use lockstep_manifest::{GroupKind, Manifest, ObjectId};
-use lockstep_reconcile::view::Word;
-use lockstep_reconcile::{Look, Phase};
+use lockstep_reconcile::view::{AppView, Word};
+use lockstep_reconcile::{Gist, Look, Phase, says_the_same, status, tells_the_same};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -181,11 +181,24 @@ fn happen(world: &mut World, key: &AppKey, stir: Stir) {
 }
 
 fn tell(world: &mut World, key: &AppKey, story: Vec<(Stir, usize)>) {
+    let mut before = world.view(key);
     for (stir, turns) in story {
         happen(world, key, stir);
         for _ in 0..turns {
             world.turn();
         }
+        let now = world.view(key);
+        assert_told(&before, &now);
+        before = now;
+    }
+}
+
+/// What is not worth a status makes the same one, and what is hurried by a status stands in it.
+fn assert_told(before: &AppView, now: &AppView) {
+    let [old, new] = [before, now].map(status);
+    assert_eq!(Gist::of(now), Gist::read(&new));
+    if tells_the_same(before, now) {
+        assert!(says_the_same(&old, &new), "{old:#}\n{new:#}");
     }
 }
 
