@@ -237,7 +237,7 @@ impl Engine {
         if !self.leading {
             return None;
         }
-        let calm = !self.turns.is_crowded();
+        let calm = !self.turns.is_storm();
         let waits = if calm { Duration::ZERO } else { STORM };
         let next = |hurry: bool, told: &Alarms| {
             let has_room = self.sending.has_room(hurry, calm);
@@ -268,7 +268,7 @@ impl Engine {
             let board = Arc::new(self.make_board());
             self.board.send_replace(board);
         }
-        let every = if self.turns.is_crowded() {
+        let every = if self.turns.is_storm() {
             BOARD_EVERY_IN_A_STORM
         } else {
             BOARD_EVERY
@@ -392,7 +392,7 @@ impl Engine {
         if !self.leading {
             return;
         }
-        let calm = !self.turns.is_crowded();
+        let calm = !self.turns.is_storm();
         let waits = if calm { Duration::ZERO } else { STORM };
         let now = self.now.checked_sub(waits).unwrap_or(self.now);
         loop {

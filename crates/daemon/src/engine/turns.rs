@@ -16,7 +16,8 @@ const AT_ONCE: usize = 96;
 /// meanwhile.
 pub(super) const CALLED_TOGETHER: usize = 32;
 
-/// More syncs than that are a storm.
+/// More syncs than that begin a storm; it is over when nobody syncs. Otherwise all that was put off for its sake would
+/// come just before its last objects.
 const CROWD: usize = 8;
 
 /// Who syncs, who has been called, who waits.
@@ -28,6 +29,7 @@ pub(super) struct Turns {
     queued: HashSet<AppKey>,
     /// How many more are to be called of those that are called together.
     to_call: usize,
+    is_storm: bool,
 }
 
 impl Turns {
@@ -41,6 +43,12 @@ impl Turns {
         if self.queued.insert(key.clone()) {
             self.waiting.push_back(key.clone());
         }
+        self.watch_for_storm();
+    }
+
+    fn watch_for_storm(&mut self) {
+        let is_crowded = self.syncing.len() + self.waiting.len() > CROWD;
+        self.is_storm = is_crowded || (self.is_storm && !self.is_idle());
     }
 
     /// Notes what an app does after it was looked at: who was called and does not sync has nothing to sync any more.
@@ -51,6 +59,7 @@ impl Turns {
         } else {
             self.syncing.remove(key);
         }
+        self.watch_for_storm();
     }
 
     /// The next one, when there is room for all that are called with it. It is to be woken.
@@ -76,6 +85,7 @@ impl Turns {
         if self.queued.remove(key) {
             self.waiting.retain(|waiting| waiting != key);
         }
+        self.watch_for_storm();
     }
 
     /// Does nobody sync, or wait to?
@@ -83,9 +93,9 @@ impl Turns {
         self.syncing.is_empty() && self.called.is_empty() && self.waiting.is_empty()
     }
 
-    /// Do many sync, or wait to?
-    pub(super) fn is_crowded(&self) -> bool {
-        self.syncing.len() + self.waiting.len() > CROWD
+    /// Do many sync, or wait to, or did they and some still do?
+    pub(super) fn is_storm(&self) -> bool {
+        self.is_storm
     }
 
     fn has_room(&self) -> bool {
@@ -154,6 +164,20 @@ mod tests {
         turns.note(&first[0], true);
         turns.note(&first[0], false);
         assert_eq!(called(&mut turns), [key(AT_ONCE + CALLED_TOGETHER)]);
+    }
+
+    #[test]
+    fn a_storm_begins_with_many_and_ends_with_the_last() {
+        let mut turns = Turns::default();
+        for number in 0..=CROWD {
+            assert!(!turns.is_storm());
+            turns.note(&key(number), true);
+        }
+        for number in 0..=CROWD {
+            assert!(turns.is_storm());
+            turns.note(&key(number), false);
+        }
+        assert!(!turns.is_storm());
     }
 
     #[test]

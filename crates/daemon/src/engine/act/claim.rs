@@ -87,7 +87,7 @@ impl Engine {
             .claiming
             .since
             .filter(|_| !self.claiming.is_under_way)?;
-        let more_come = self.turns.is_crowded() && self.claiming.waiting.len() < CALLED_TOGETHER;
+        let more_come = self.turns.is_storm() && self.claiming.waiting.len() < CALLED_TOGETHER;
         let gathers = if more_come {
             GATHERED_FOR
         } else {
