@@ -137,7 +137,9 @@ pub struct Gist {
     pub sync: Box<str>,
     /// Our one word.
     pub state: Box<str>,
-    /// When the last sync ended.
+    /// The last sync.
+    pub operation: Box<str>,
+    /// When it ended.
     pub finished: Box<str>,
     /// The worst health.
     pub health: Box<str>,
@@ -148,11 +150,13 @@ pub struct Gist {
 impl Gist {
     /// Of what is to be told.
     pub fn of(view: &AppView) -> Self {
-        let finished = view.operation.as_ref().and_then(|o| o.finished_at);
+        let operation = view.operation.as_ref();
+        let finished = operation.and_then(|operation| operation.finished_at);
         let revision = view.wanted.as_ref().map(|wanted| wanted.revision.as_str());
         Self {
             sync: view.sync.text().into(),
             state: state(view).into(),
+            operation: operation.map(|o| o.id.as_str()).unwrap_or_default().into(),
             finished: finished.map(seconds).unwrap_or_default().into(),
             health: health_word(&view.health).into(),
             revision: revision.unwrap_or_default().into(),
@@ -162,9 +166,11 @@ impl Gist {
     /// Of what was told.
     pub fn read(status: &Value) -> Self {
         let text = |of: &str, field: &str| status[of][field].as_str().unwrap_or_default().into();
+        let operation = &status["operationState"]["lockstep"]["id"];
         Self {
             sync: text("sync", "status"),
             state: text("lockstep", "state"),
+            operation: operation.as_str().unwrap_or_default().into(),
             finished: text("operationState", "finishedAt"),
             health: text("health", "status"),
             revision: text("sync", "revision"),

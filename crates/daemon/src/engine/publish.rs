@@ -120,6 +120,7 @@ impl Publication {
         let gist = Gist::of(view);
         let moved = gist.sync != self.gist.sync
             || gist.state != self.gist.state
+            || gist.operation != self.gist.operation // two may end within one second
             || gist.finished != self.gist.finished;
         let same_health = gist.health == self.gist.health;
         let other_commit = gist.revision != self.gist.revision;

@@ -6,7 +6,7 @@ use lockstep_app::app::{App, AppKey};
 use lockstep_app::policy::{DeletionPolicy, NewCommitPolicy};
 use lockstep_manifest::Manifest;
 use lockstep_reconcile::view::Word;
-use lockstep_reconcile::{Look, OrderRefused};
+use lockstep_reconcile::{Gist, Look, OrderRefused};
 use serde_json::json;
 
 use crate::apps::{app, config_map, crd, deployment, id, key, leaving, sync, wave, widget};
@@ -98,6 +98,19 @@ fn a_new_commit_claims_then_changes_then_deletes() {
     );
     assert_eq!(world.view(&shop).word, Word::Synced);
     assert_eq!(world.server.marked(&shop), [id("ConfigMap shop/a")]);
+}
+
+#[test]
+fn two_syncs_that_end_within_one_second_are_told_apart() {
+    let (mut world, shop) = at_rest(app("shop"), vec![config_map("a", "1")]);
+    push(&mut world, &shop, vec![config_map("a", "2")]);
+    let first = Gist::of(&world.view(&shop));
+    world.push(&shop, vec![config_map("a", "3")]);
+    world.poke(Look::Source);
+    world.settle(0);
+    let second = Gist::of(&world.view(&shop));
+    assert_eq!(first.state, second.state);
+    assert_ne!(first.operation, second.operation);
 }
 
 #[test]
