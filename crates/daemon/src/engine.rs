@@ -58,12 +58,6 @@ use turns::Turns;
 const WAITING_NEWS: usize = 4096;
 /// News taken in one go before the board is published once for all of them.
 const AT_ONCE: usize = 256;
-/// How often the board is made anew at most: faster than a person sees, slow enough to tell of many changes at once.
-const BOARD_EVERY: Duration = Duration::from_millis(20);
-/// While many apps sync: each is shown a few times, and not at every step.
-const BOARD_EVERY_IN_A_STORM: Duration = Duration::from_millis(200);
-/// How much longer than making it took the engine does something else first: of its time a tenth at most.
-const BOARD_SHARE: u32 = 10;
 /// Operations that REST can still be asked about.
 const OPERATIONS: usize = 512;
 

@@ -13,11 +13,16 @@ use lockstep_reconcile::{Gist, STATUS_FIELDS, says_the_same, status, tells_the_s
 use serde_json::Value;
 
 use super::alarms::Alarms;
-use super::{
-    BOARD_EVERY, BOARD_EVERY_IN_A_STORM, BOARD_SHARE, Engine, News, contain, operations_kept,
-};
+use super::{Engine, News, contain, operations_kept};
 use crate::board::Board;
 use crate::metrics::AppLabels;
+
+/// How often the board is made anew at most: faster than a person sees, slow enough to tell of many changes at once.
+const BOARD_EVERY: Duration = Duration::from_millis(20);
+/// While many apps sync: each is shown a few times, and not at every step.
+const BOARD_EVERY_IN_A_STORM: Duration = Duration::from_millis(200);
+/// How much longer than making it took the engine does something else first: of its time a tenth at most.
+const BOARD_SHARE: u32 = 10;
 
 /// A sync that is over, and healthy, is told almost at once; the wait lets what comes with it come along.
 const OVER: Duration = Duration::from_millis(50);
